@@ -1,0 +1,50 @@
+"""From the rows of a head to probabilities: the arithmetic both sides must agree on."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from contract.manifest import Task
+
+Prior = Literal["uniform", "training"]
+
+
+def select_rows(task: Task, scores: Sequence[float]) -> list[float]:
+    """Pick the task's logits from all scores of the checkpoint, in label order."""
+    return [scores[row] for row in task.rows]
+
+
+def calibrate_logits(task: Task, logits: Sequence[float], prior: Prior = "uniform") -> list[float]:
+    """Return class probabilities for traffic of the given prior.
+
+    `logits`, in label order, answer for a uniform prior; they are divided by the
+    task's temperature, the log prior is added, and the softmax is taken. Raises
+    ValueError when a logit is not finite: such an answer must never be served.
+    """
+    if not all(map(math.isfinite, logits)):
+        raise ValueError("a logit is not finite")
+    scaled = [logit / task.temperature for logit in logits]
+    if prior == "training":
+        scaled = [
+            value + math.log(share)
+            for value, share in zip(scaled, task.training_prior, strict=True)
+        ]
+    peak = max(scaled)
+    weights = [math.exp(value - peak) for value in scaled]
+    total = sum(weights)
+    return [weight / total for weight in weights]
+
+
+def predict_set(task: Task, uniform_probabilities: Sequence[float]) -> list[int]:
+    """Indices of the labels in the conformal prediction set, most probable first.
+
+    The set is built from the probabilities under the uniform prior, whatever prior the
+    answer states: class-conditional coverage does not depend on the class mix. It may
+    be empty: the input then resembles no class.
+    """
+    chosen = [
+        index
+        for index, probability in enumerate(uniform_probabilities)
+        if probability >= task.conformal_thresholds[index]
+    ]
+    return sorted(chosen, key=lambda index: -uniform_probabilities[index])

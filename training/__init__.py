@@ -1,0 +1,1 @@
+"""Offline: data → LoRA and losses → merge → evaluate → checkpoint."""

@@ -1,0 +1,1 @@
+"""The online side: HTTP → admission → vLLM → prediction."""

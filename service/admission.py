@@ -1,0 +1,291 @@
+"""Who may use the engine, and when: the only queue in front of it.
+
+Running work is bounded by items and tokens, and so is waiting work. All of it, single,
+batch or stream, passes here item by item, so a batch gets no room that singles do not.
+
+Room is shared by dynamic thresholds (Choudhury and Hahne 1998): a client may have up to
+`ROOM_SHARE` times the room that is still free waiting in each priority. Alone it can use
+eight ninths of the room; however much it sends, others still find some.
+
+Streams wait outside the bounded room: whoever calls with `wait_for_room` reads no more
+until it is served, so its own window bounds it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from service.drain_rate import DrainRate
+from service.errors import DeadlineExceeded, Draining, Overloaded
+from service.fairness import FairQueue, Priority, Waiter
+
+__all__ = ["Admission", "Permit", "Priority"]
+
+ROOM_SHARE = 8
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("the deadline passed before the work could start")
+
+
+def _shutting_down() -> Draining:
+    return Draining("the service is shutting down; send this to another replica")
+
+
+class Permit:
+    """Leave to run one item; give it back with `release` or as a context manager."""
+
+    __slots__ = ("_admission", "queued_s", "tokens")
+
+    def __init__(self, admission: "Admission", tokens: int, queued_s: float) -> None:
+        self._admission: Admission | None = admission
+        self.tokens = tokens
+        self.queued_s = queued_s
+        """Seconds it waited in the queue."""
+
+    async def __aenter__(self) -> "Permit":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the room back; a second call does nothing."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission._finish(self.tokens)
+
+
+class Admission:
+    """A bounded, fair queue in front of the engine; used from one event loop.
+
+    `clock` returns seconds and gives the time base of every deadline.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_waiting_items: int,
+        max_waiting_tokens: int,
+        max_running_items: int,
+        max_running_tokens: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if min(max_waiting_items, max_waiting_tokens) < 0:
+            raise ValueError("the limits of waiting work must not be negative")
+        if min(max_running_items, max_running_tokens) < 1:
+            raise ValueError("the limits of running work must be at least 1")
+        self._free_items = max_waiting_items
+        self._free_tokens = max_waiting_tokens
+        self._max_running_items = max_running_items
+        self._max_running_tokens = max_running_tokens
+        self._clock = clock
+        self._queue = FairQueue()
+        self._waiting_tokens = 0
+        self._running_items = 0
+        self._running_tokens = 0
+        self._rate = DrainRate()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def waiting_items(self) -> int:
+        return len(self._queue)
+
+    @property
+    def waiting_tokens(self) -> int:
+        return self._waiting_tokens
+
+    @property
+    def running_items(self) -> int:
+        return self._running_items
+
+    @property
+    def running_tokens(self) -> int:
+        return self._running_tokens
+
+    @property
+    def oldest_wait_s(self) -> float:
+        """Age of the oldest waiter in seconds; 0 if none waits."""
+        oldest = self._queue.oldest
+        return 0.0 if oldest is None else self._clock() - oldest.since
+
+    async def acquire(
+        self,
+        *,
+        tokens: int,
+        priority: Priority,
+        client: str,
+        deadline: float | None = None,
+        wait_for_room: bool = False,
+    ) -> Permit:
+        """Wait for leave to run one item of so many prompt tokens.
+
+        Raises Overloaded at once when there is no room to wait (never with
+        `wait_for_room`), DeadlineExceeded when `deadline` comes first, Draining
+        after `drain`. An item larger than the running limit runs alone.
+        """
+        self._refuse_when_draining()
+        now = self._clock()
+        if deadline is not None and deadline <= now:
+            raise _too_late()
+        cost = min(tokens, self._max_running_tokens)
+        if not self._queue and self._fits(cost):
+            self._start(cost, now)
+            return Permit(self, cost, 0.0)
+        if not wait_for_room:
+            self._check_room(1, cost, priority, client)
+        return await self._wait(
+            Waiter(
+                tokens=cost,
+                priority=priority,
+                client=client,
+                since=now,
+                deadline=deadline,
+                bounded=not wait_for_room,
+                future=asyncio.get_running_loop().create_future(),
+            )
+        )
+
+    def check_room(
+        self,
+        *,
+        items: int,
+        tokens: int,
+        priority: Priority = Priority.BATCH,
+        client: str = "",
+    ) -> None:
+        """Raise Overloaded unless so many items could all join now; Draining after `drain`.
+
+        Nothing is set aside: whoever asks should acquire before the event loop turns.
+        """
+        self._refuse_when_draining()
+        if not self._queue:
+            items -= self._max_running_items - self._running_items
+            tokens -= self._max_running_tokens - self._running_tokens
+        if items > 0 or tokens > 0:
+            self._check_room(max(items, 1), max(tokens, 0), priority, client)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Admit nothing more and wait until all that was admitted has finished.
+
+        What still waits after `timeout_s` leaves with Draining; what runs then is left
+        to the caller.
+        """
+        self._draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            while (waiter := self._queue.oldest) is not None:
+                self._fail(waiter, _shutting_down())
+
+    def _refuse_when_draining(self) -> None:
+        if self._draining:
+            raise _shutting_down()
+
+    def _check_room(self, items: int, tokens: int, priority: Priority, client: str) -> None:
+        flow = self._queue.find_flow(priority, client)
+        for held, amount, free in (
+            (len(flow.waiters), items, self._free_items),
+            (flow.tokens, tokens, self._free_tokens),
+        ):
+            before_last = free - amount + amount / items
+            if amount > free or held + amount > ROOM_SHARE * before_last:
+                raise Overloaded(
+                    "the queue is full; try again later",
+                    retry_after_s=self._rate.estimate_s(self._waiting_tokens),
+                )
+
+    async def _wait(self, waiter: Waiter) -> Permit:
+        self._join(waiter)
+        self._dispatch()
+        try:
+            await waiter.future
+        except asyncio.CancelledError:
+            if waiter in self._queue:
+                self._leave(waiter)
+                self._dispatch()
+            elif not waiter.future.cancelled() and waiter.future.exception() is None:
+                self._finish(waiter.tokens)  # granted in the very turn that cancelled it
+            raise
+        return Permit(self, waiter.tokens, self._clock() - waiter.since)
+
+    def _join(self, waiter: Waiter) -> None:
+        self._queue.push(waiter)
+        self._idle.clear()
+        self._waiting_tokens += waiter.tokens
+        if waiter.bounded:
+            self._free_items -= 1
+            self._free_tokens -= waiter.tokens
+        if waiter.deadline is not None:
+            delay = waiter.deadline - waiter.since
+            loop = asyncio.get_running_loop()
+            waiter.timer = loop.call_later(delay, self._expire, waiter)
+
+    def _leave(self, waiter: Waiter, *, to_run: bool = False) -> None:
+        if to_run:
+            self._queue.take(waiter)
+        else:
+            self._queue.remove(waiter)
+        self._waiting_tokens -= waiter.tokens
+        if waiter.bounded:
+            self._free_items += 1
+            self._free_tokens += waiter.tokens
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        self._note_idleness()
+
+    def _expire(self, waiter: Waiter) -> None:
+        self._fail(waiter, _too_late())
+        self._dispatch()
+
+    def _fail(self, waiter: Waiter, error: Exception) -> None:
+        self._leave(waiter)
+        if not waiter.future.done():
+            waiter.future.set_exception(error)
+
+    def _dispatch(self) -> None:
+        """Start whatever may start now, in fair order."""
+        now = self._clock()
+        while (waiter := self._queue.find_head()) is not None:
+            if waiter.future.done():  # cancelled, and its task has not run yet
+                self._leave(waiter)
+            elif waiter.deadline is not None and waiter.deadline <= now:
+                self._fail(waiter, _too_late())
+            elif self._fits(waiter.tokens):
+                self._start(waiter.tokens, now)
+                self._leave(waiter, to_run=True)
+                waiter.future.set_result(None)
+            else:
+                break
+
+    def _fits(self, tokens: int) -> bool:
+        return (
+            self._running_items < self._max_running_items
+            and self._running_tokens + tokens <= self._max_running_tokens
+        )
+
+    def _start(self, tokens: int, now: float) -> None:
+        if not self._running_items:
+            self._rate.start(now)
+        self._running_items += 1
+        self._running_tokens += tokens
+        self._idle.clear()
+
+    def _finish(self, tokens: int) -> None:
+        self._running_items -= 1
+        self._running_tokens -= tokens
+        self._rate.count(tokens, self._clock())
+        self._note_idleness()
+        self._dispatch()
+
+    def _note_idleness(self) -> None:
+        if not self._queue and not self._running_items:
+            self._idle.set()

@@ -1,0 +1,93 @@
+"""A merged model becomes a checkpoint that keeps the contract."""
+
+import datetime
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from contract.inputs import AnyInput
+from contract.manifest import WEIGHTS_NAME, Manifest, Task, hash_file, write_manifest
+from contract.prompts import Prompt
+from training.batches import build_encoder
+from training.data import Example, fingerprint_sources, strip_following
+from training.errors import BadInput
+from training.parity import prove_parity
+from training.recipe import TrainRecipe
+
+
+def export_checkpoint(
+    recipe: TrainRecipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[Task],
+    examples: Sequence[Example],
+) -> Manifest:
+    """Write weights, tokenizer, proof and manifest to `recipe.output`, whole or not at all."""
+    staging = recipe.output.with_name(recipe.output.name + ".partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        _save_model(model, tokenizer, staging, getattr(torch, recipe.export_dtype))
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise BadInput(f"{staging}: cannot be written: {error}; free space or choose another output") from error  # noqa: E501
+    prompts = _choose_prompts(recipe, tokenizer, examples)
+    manifest = Manifest(
+        name=recipe.name,
+        created=datetime.date.today().isoformat(),
+        base_model=Path(recipe.backbone).name,
+        tasks=tuple(tasks),
+        losses=recipe.loss.model_dump(mode="json"),
+        data_sha256=fingerprint_sources(recipe.sources),
+        weights_sha256=hash_file(staging / WEIGHTS_NAME),
+        parity=prove_parity(staging, prompts, [task.rows for task in tasks]),
+    )
+    write_manifest(manifest, staging)
+    recipe.write(staging / "recipe.yaml")
+    _replace(recipe.output, staging)
+    return manifest
+
+
+def _save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype
+) -> None:
+    model.to(dtype).save_pretrained(folder, max_shard_size="100GB")
+    tokenizer.save_pretrained(folder)
+    # transformers 5 names its new base class here; every release knows the old name.
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        path.write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _choose_prompts(
+    recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+) -> list[Prompt]:
+    """The longest prompts and an even sample of the others, dialogues in both modes."""
+    items: list[AnyInput] = []
+    for example in examples:
+        items.append(example.item)
+        if strip_following(example.item) != example.item:
+            items.append(strip_following(example.item))
+    prompts = build_encoder(tokenizer, recipe.prompt).encode(items)
+    prompts.sort(key=lambda prompt: -len(prompt.token_ids))
+    wanted = min(recipe.evaluation.parity_items, len(prompts))
+    longest = wanted // 10
+    step = (len(prompts) - longest) / max(1, wanted - longest)
+    return prompts[:longest] + [
+        prompts[longest + int(index * step)] for index in range(wanted - longest)
+    ]
+
+
+def _replace(target: Path, staging: Path) -> None:
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    staging.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

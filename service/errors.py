@@ -77,6 +77,11 @@ class Unauthorized(ServiceError):
     title = "Unauthorized"
 
 
+class Forbidden(ServiceError):
+    slug = "forbidden"
+    title = "Forbidden"
+
+
 class RateLimited(ServiceError):
     """This client asks too much, whatever the load of the service."""
 
@@ -138,6 +143,7 @@ HTTP_STATUS: dict[type[ServiceError], int] = {
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     Unauthorized: 401,
+    Forbidden: 403,
     RateLimited: 429,
     Overloaded: 503,
     DeadlineExceeded: 504,

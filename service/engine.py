@@ -1,0 +1,110 @@
+"""vLLM, and nothing else: the only file of the service that imports it.
+
+Each checkpoint has one `AsyncLLM`, whose EngineCore is a child process. Import this
+module late: it takes seconds, and it must find the environment as `prepare_environment`
+leaves it.
+"""
+
+import asyncio
+import itertools
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from vllm import PoolingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMError
+from vllm.inputs import tokens_input
+from vllm.platforms import current_platform
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+from service.checkpoints import Checkpoint
+from service.errors import EngineDead, EngineFailed
+from service.settings import Settings
+
+# A request id must be new only among those in flight; vLLM adds a random tail to it.
+_request_numbers = itertools.count()
+
+
+class VllmEngine:
+    """Scores of one checkpoint, computed by vLLM.
+
+    Building one starts a process and loads the weights: seconds, and it blocks.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: Settings, *, engines: int = 1) -> None:
+        """`engines` says how many share the GPU's memory."""
+        self.name = checkpoint.name
+        self._classes = checkpoint.classes
+        self._llm = AsyncLLM.from_engine_args(_make_arguments(checkpoint, settings, engines))
+        self.collectors = _take_collectors()
+        """vLLM's own metrics, taken out of the process-wide registry: a second engine
+        would throw them out of it."""
+
+    @property
+    def is_alive(self) -> bool:
+        return not self._llm.errored
+
+    async def score(self, token_ids: list[int], *, priority: int = 0) -> list[float]:
+        """Return the raw logits of all rows of the checkpoint.
+
+        Lower `priority` runs first. Cancelling the caller cancels the work. Raises
+        EngineFailed for this item, or EngineDead for all there will ever be.
+        """
+        try:
+            return await self._encode(token_ids, priority)
+        except EngineDeadError as error:
+            raise EngineDead("the engine has died; the service restarts") from error
+        except (EngineGenerateError, VLLMError) as error:
+            if not self.is_alive:
+                raise EngineDead("the engine has died; the service restarts") from error
+            raise EngineFailed("the engine could not compute this item") from error
+
+    async def shutdown(self) -> None:
+        """Stop the process; work in flight is aborted, so drain first."""
+        await asyncio.to_thread(self._llm.shutdown, 5.0)
+
+    async def _encode(self, token_ids: list[int], priority: int) -> list[float]:
+        scores: list[float] = []
+        outputs = self._llm.encode(
+            tokens_input(token_ids),
+            PoolingParams(task="classify", use_activation=False),
+            f"ncal-{next(_request_numbers)}",
+            priority=priority,
+        )
+        async for output in outputs:
+            scores = output.outputs.data.tolist()
+        if len(scores) < self._classes:
+            # vLLM ends an aborted request as if it had succeeded, with no scores.
+            raise EngineFailed("the engine gave up this item")
+        return scores
+
+
+def _make_arguments(checkpoint: Checkpoint, settings: Settings, engines: int) -> AsyncEngineArgs:
+    on_cpu = current_platform.is_cpu()
+    return AsyncEngineArgs(
+        model=str(checkpoint.directory),
+        served_model_name=[checkpoint.name],
+        runner="pooling",
+        dtype=settings.dtype,
+        load_format="safetensors",
+        trust_remote_code=False,
+        skip_tokenizer_init=True,
+        max_model_len=checkpoint.max_tokens,
+        max_num_batched_tokens=max(settings.max_batched_tokens, checkpoint.max_tokens),
+        max_num_seqs=settings.max_batched_items,
+        scheduling_policy="priority",
+        enforce_eager=on_cpu,  # a compiled graph gains little on a CPU and costs a slow start
+        kv_cache_memory_bytes=settings.kv_cache_mib * 2**20 if on_cpu else None,
+        gpu_memory_utilization=settings.gpu_memory_fraction / engines,
+        use_tqdm_on_load=False,
+        enable_log_requests=False,
+    )
+
+
+def _take_collectors() -> CollectorRegistry:
+    own = CollectorRegistry()
+    for collector in list(REGISTRY._collector_to_names):  # no public way to list them
+        if getattr(collector, "_name", "").startswith("vllm:"):
+            REGISTRY.unregister(collector)
+            own.register(collector)
+    return own

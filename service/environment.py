@@ -1,0 +1,34 @@
+"""The process environment that vLLM, torch and the tokenizer need to find.
+
+They read it when they are imported, and the engine's process inherits it.
+"""
+
+import os
+
+from service.settings import Settings
+
+
+def prepare_environment(settings: Settings) -> None:
+    """Set what must be set before vLLM is imported; what the operator has set stays."""
+    threads = str(settings.engine_threads)
+    for name, value in {
+        # One process for engine and worker instead of two: half the start, and vLLM
+        # keeps no core back for itself. It then leaves the thread count to OpenMP.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        # One thread of Rust per tokenizing thread: the other cores belong to the engine.
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_PLUGINS": "",
+        # Nobody is told what runs here, and nothing is looked for on the network.
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        # Their warnings are about choices made here on purpose.
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "PYTHONWARNINGS": "ignore",
+    }.items():
+        os.environ.setdefault(name, value)

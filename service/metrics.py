@@ -1,0 +1,220 @@
+"""What Prometheus sees: names are fixed, units are base units, and no label is an id."""
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, NamedTuple
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from contract.labels import LabelSet
+from service.errors import HTTP_STATUS
+
+Mode = Literal["single", "batch", "stream", "live"]
+MODES: tuple[Mode, ...] = ("single", "batch", "stream", "live")
+REFUSAL_REASONS = {
+    "overloaded": "overloaded",
+    "rate-limited": "rate_limited",
+    "draining": "draining",
+    "deadline-exceeded": "deadline",
+    "body-too-large": "body_too_large",
+}
+LATENCY_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+)  # fmt: skip
+_SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_SHARE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
+
+
+class Metrics:
+    """All metrics of one service, in a registry of its own.
+
+    Series whose labels are known from the start exist from the start, at zero: a rate
+    over a series that appears with its first event misses that event.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._others: list[Collector] = [REGISTRY]
+        registry = self.registry
+        self.http_requests = Counter(
+            "ncal_http_requests_total", "HTTP requests.", ["route", "method", "status"],
+            registry=registry,
+        )
+        self.http_duration = Histogram(
+            "ncal_http_request_duration_seconds", "Time from request to last byte.",
+            ["route", "method"], buckets=LATENCY_BUCKETS_S, registry=registry,
+        )
+        self.items = Counter(
+            "ncal_items_total", "Items by outcome: ok or the type of the error.",
+            ["task", "mode", "outcome"], registry=registry,
+        )
+        self.errors = Counter("ncal_errors_total", "Errors by type.", ["type"], registry=registry)
+        self.refusals = Counter(
+            "ncal_refusals_total", "Requests and items refused to protect the service.",
+            ["reason"], registry=registry,
+        )
+        self.stage_duration = Histogram(
+            "ncal_stage_duration_seconds", "Time of an item in each stage.", ["stage"],
+            buckets=LATENCY_BUCKETS_S, registry=registry,
+        )
+        self.request_items = Histogram(
+            "ncal_request_items", "Items of a request.", ["mode"], buckets=_SIZE_BUCKETS,
+            registry=registry,
+        )
+        self.cancelled_items = Counter(
+            "ncal_cancelled_items_total", "Items whose client left before they were done.",
+            registry=registry,
+        )
+        self._add_task_metrics()
+        self._add_engine_metrics()
+        self._add_queue_gauges()
+        self._start_at_zero()
+
+    def _add_task_metrics(self) -> None:
+        registry = self.registry
+        self.prompt_tokens = Counter(
+            "ncal_prompt_tokens_total", "Prompt tokens computed.", ["task"], registry=registry
+        )
+        self.predictions = Counter(
+            "ncal_predictions_total", "Predictions by label.", ["task", "label"],
+            registry=registry,
+        )
+        self.confidence = Histogram(
+            "ncal_prediction_confidence", "Probability of the predicted label, uniform prior.",
+            ["task"], buckets=_SHARE_BUCKETS, registry=registry,
+        )
+        self.needs_review = Counter(
+            "ncal_needs_review_total", "Predictions without exactly one label in their set.",
+            ["task"], registry=registry,
+        )
+        self.inputs_cut = Counter(
+            "ncal_inputs_cut_total", "Inputs that were too long and were cut.", ["task"],
+            registry=registry,
+        )
+        self.training_prior = Gauge(
+            "ncal_training_prior", "Share of a label in the training data.", ["task", "label"],
+            registry=registry,
+        )
+
+    def _add_engine_metrics(self) -> None:
+        registry = self.registry
+        self.engine_up = Gauge(
+            "ncal_engine_up", "1 while the engine's process lives and its canary passes.",
+            ["model"], registry=registry,
+        )
+        self.canary_duration = Histogram(
+            "ncal_canary_duration_seconds", "Time of a readiness canary.",
+            buckets=LATENCY_BUCKETS_S, registry=registry,
+        )
+        self.canary_failures = Counter(
+            "ncal_canary_failures_total", "Readiness canaries that failed.", registry=registry
+        )
+        self.model_info = Gauge(
+            "ncal_model_info", "1 for each task of a loaded checkpoint.",
+            ["model", "fingerprint", "task"], registry=registry,
+        )
+        build_info = Gauge("ncal_build_info", "1.", ["version"], registry=registry)
+        build_info.labels(read_version()).set(1)
+
+    def _add_queue_gauges(self) -> None:
+        registry = self.registry
+        self.queue_items = Gauge("ncal_queue_items", "Items that wait.", registry=registry)
+        self.queue_tokens = Gauge(
+            "ncal_queue_tokens", "Prompt tokens that wait.", registry=registry
+        )
+        self.queue_oldest = Gauge(
+            "ncal_queue_oldest_seconds", "Age of the oldest item that waits.", registry=registry
+        )
+        self.running_items = Gauge(
+            "ncal_running_items", "Items in the engine.", registry=registry
+        )
+
+    def _start_at_zero(self) -> None:
+        for error in HTTP_STATUS:
+            self.errors.labels(error.slug)
+        for reason in REFUSAL_REASONS.values():
+            self.refusals.labels(reason)
+        for stage in ("queue", "tokenize", "inference"):
+            self.stage_duration.labels(stage)
+        for mode in MODES:
+            self.request_items.labels(mode)
+
+    def add_task(
+        self, model: str, fingerprint: str, labels: LabelSet, training_prior: Sequence[float]
+    ) -> None:
+        """Create the series of a task."""
+        task = labels.task
+        self.model_info.labels(model, fingerprint, task).set(1)
+        for label, share in zip(labels.ids, training_prior, strict=True):
+            self.predictions.labels(task, label)
+            self.training_prior.labels(task, label).set(share)
+        for mode in MODES:
+            self.items.labels(task, mode, "ok")
+        for metric in (self.prompt_tokens, self.needs_review, self.inputs_cut):
+            metric.labels(task)
+        self.confidence.labels(task)
+
+    def add_engine(self, model: str, collectors: Collector | None) -> None:
+        """Show an engine as down until its first canary, and its own metrics beside ours."""
+        self.engine_up.labels(model).set(0)
+        if collectors is not None:
+            self._others.append(collectors)
+
+    def watch_queues(self, read: Callable[[], "QueueDepth"]) -> None:
+        """Read the queues whenever Prometheus asks."""
+        self.queue_items.set_function(lambda: read().items)
+        self.queue_tokens.set_function(lambda: read().tokens)
+        self.queue_oldest.set_function(lambda: read().oldest_s)
+        self.running_items.set_function(lambda: read().running_items)
+
+    def count_error(self, slug: str) -> None:
+        self.errors.labels(slug).inc()
+        if reason := REFUSAL_REASONS.get(slug):
+            self.refusals.labels(reason).inc()
+
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry) + generate_latest(_Merged(self._others))
+
+
+class QueueDepth(NamedTuple):
+    """What waits and runs in all engines together."""
+
+    items: int
+    tokens: int
+    oldest_s: float
+    running_items: int
+
+
+class _Merged(CollectorRegistry):
+    """Several registries as one: metrics of the same name become one family."""
+
+    def __init__(self, collectors: Iterable[Collector]) -> None:
+        super().__init__()
+        self._collectors = tuple(collectors)
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for collector in self._collectors:
+            for metric in collector.collect():
+                known = families.setdefault(metric.name, metric)
+                if known is not metric:
+                    known.samples.extend(metric.samples)
+        return families.values()
+
+
+def read_version() -> str:
+    """Return the version of the installed package, `0+unknown` in a bare checkout."""
+    try:
+        return version("ncal-serve")
+    except PackageNotFoundError:
+        return "0+unknown"

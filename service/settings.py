@@ -1,0 +1,131 @@
+"""What an operator may set: environment (`NCAL_…`), or command line."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as ParsingError
+
+BUNDLED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "ncal-mini"
+
+
+class SettingsError(Exception):
+    """The settings are wrong; the message is one line that names the remedy."""
+
+
+class Settings(BaseSettings):
+    """Every field is `--field-name` on the command line and `NCAL_FIELD_NAME` in the environment.
+
+    The command line wins over the environment.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="NCAL_",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        cli_kebab_case=True,
+        cli_prog_name="python -m service",
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_implicit_flags=True,
+        cli_exit_on_error=False,
+    )
+
+    checkpoint: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(BUNDLED_CHECKPOINT,), min_length=1
+    )
+    """Checkpoint directory; give it several times (or separated by commas) to serve several,
+    one engine each."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the engine. float32 is what exports are proven with; take bfloat16 for a
+    7B on a GPU."""
+    engine_threads: int = Field(default=max(1, (os.cpu_count() or 2) - 1), ge=1)
+    """CPU threads of each engine. One core is left for HTTP and tokenizing."""
+    max_batched_tokens: int = Field(default=2048, ge=64)
+    """Prompt tokens in one step of the engine: more is faster in bulk, but a live turn may
+    have to wait for one step."""
+    max_batched_items: int = Field(default=128, ge=1)
+    """Items in one step of the engine."""
+    kv_cache_mib: int = Field(default=512, ge=16)
+    """Memory for the key/value cache of each engine on a CPU."""
+    gpu_memory_fraction: float = Field(default=0.9, gt=0.0, le=1.0)
+    """Share of the GPU's memory for weights and cache, divided among the engines."""
+
+    max_waiting_items: int = Field(default=8192, ge=1)
+    """Items that may wait for each engine; beyond it requests are refused with 503."""
+    max_waiting_tokens: int = Field(default=1_048_576, ge=1)
+    """Prompt tokens that may wait for each engine; beyond it requests are refused with 503."""
+
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    """Largest request body; streams have no such limit."""
+    max_batch_items: int = Field(default=2048, ge=1)
+    """Most items of a batch request."""
+    max_text_characters: int = Field(default=20_000, ge=1)
+    """Longest text of a problem or of a turn."""
+    max_context_turns: int = Field(default=64, ge=0)
+    """Most turns given before, and after, a dialogue turn."""
+    max_json_depth: int = Field(default=16, ge=4)
+    """Deepest nesting of a request body."""
+
+    request_timeout_s: float = Field(default=60.0, gt=0.0)
+    """Deadline of a request that does not name one with `X-Request-Timeout`."""
+    max_request_timeout_s: float = Field(default=600.0, gt=0.0)
+    """Latest deadline a request may name."""
+    canary_timeout_s: float = Field(default=5.0, gt=0.0)
+    """The readiness canary fails when the engine takes longer."""
+    canary_cache_s: float = Field(default=1.0, ge=0.0)
+    """A canary's result answers probes for this long."""
+    drain_timeout_s: float = Field(default=25.0, ge=0.0)
+    """After SIGTERM accepted work may take this long to finish."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`info` logs a line a request; no level ever logs what was sent."""
+
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _split_checkpoints(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.max_request_timeout_s < self.request_timeout_s:
+            raise ValueError("max_request_timeout_s must not be less than request_timeout_s")
+        return self
+
+
+def read_settings(arguments: list[str]) -> Settings:
+    """Read settings from command line and environment; SettingsError when one is wrong."""
+    _refuse_misspelt_variables()
+    try:
+        return Settings(_cli_parse_args=arguments)  # type: ignore[call-arg]
+    except ParsingError as error:
+        reason = str(error).removeprefix("error parsing CLI: ")
+        raise SettingsError(f"{reason}; `python -m service --help` lists the options") from error
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(_describe, error.errors()))) from error
+
+
+def _refuse_misspelt_variables() -> None:
+    """A misspelt variable would silently leave a default in force."""
+    known = ["NCAL_" + name.upper() for name in Settings.model_fields]
+    for name in os.environ:
+        if name.startswith("NCAL_") and name not in known:
+            for match in difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+                raise SettingsError(f"{name} is no setting; did you mean {match}?")
+
+
+def _describe(error: Any) -> str:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    flag = "--" + name.replace("_", "-")
+    prefix = f"{flag} (or NCAL_{name.upper()}): " if name else ""
+    return prefix + str(error["msg"]).removeprefix("Value error, ")

@@ -82,6 +82,13 @@ class Forbidden(ServiceError):
     title = "Forbidden"
 
 
+class Forbidden(ServiceError):
+    """Nobody may do this from there, whatever key it holds."""
+
+    slug = "forbidden"
+    title = "Forbidden"
+
+
 class RateLimited(ServiceError):
     """This client asks too much, whatever the load of the service."""
 

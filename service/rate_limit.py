@@ -1,0 +1,71 @@
+"""How many items a client may send: a token bucket for each client."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from service.errors import RateLimited
+
+_MOST_CLIENTS = 10_000
+
+
+class RateLimit:
+    """Token buckets, counted in items, so that batches pay for what they hold.
+
+    A bucket that is not empty lets a request of any size through and may then be in
+    debt: a batch larger than the burst is paid off, not refused for ever.
+    """
+
+    def __init__(
+        self,
+        *,
+        items_per_s: float,
+        burst_items: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if items_per_s <= 0.0 or burst_items < 1.0:
+            raise ValueError("a rate limit needs items_per_s above 0 and burst_items of at least 1")
+        self._items_per_s = items_per_s
+        self._burst_items = burst_items
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def charge(self, client: str, items: int) -> None:
+        """Take the items from the client's bucket, or raise RateLimited and take nothing."""
+        now = self._clock()
+        balance, since = self._buckets.get(client, (self._burst_items, now))
+        balance = min(self._burst_items, balance + (now - since) * self._items_per_s)
+        if balance < 1.0:
+            raise RateLimited(
+                "this client has used up its rate limit",
+                retry_after_s=(1.0 - balance) / self._items_per_s,
+            )
+        self._buckets[client] = (balance - items, now)
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > _MOST_CLIENTS:  # the longest idle one has most likely refilled
+            self._buckets.popitem(last=False)
+
+
+class Client:
+    """Who sent a request, as the security layer found out: `request.state.client`."""
+
+    __slots__ = ("_limit", "name")
+
+    def __init__(self, name: str, limit: RateLimit | None = None) -> None:
+        self.name = name
+        """The name of its key, or its address where no keys are asked for."""
+        self._limit = limit
+
+    def charge(self, items: int) -> None:
+        """Count items against the client's rate limit; raises RateLimited."""
+        if self._limit is not None:
+            self._limit.charge(self.name, items)
+
+    async def wait_and_charge(self, items: int) -> None:
+        """Count items, waiting as long as the rate limit asks: back-pressure for streams."""
+        while True:
+            try:
+                return self.charge(items)
+            except RateLimited as error:
+                await asyncio.sleep(error.retry_after_s or 0.0)

@@ -1,0 +1,159 @@
+"""Who may call: API keys, rate limits and headers, as one pure ASGI layer.
+
+`python -m service.security [name]` makes a key and the entry for the key file.
+"""
+
+import sys
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import (
+    PROBLEM_MEDIA_TYPE,
+    Forbidden,
+    ServiceError,
+    Unauthorized,
+    to_headers,
+    to_problem,
+)
+from service.keys import ApiKeys, make_key
+from service.rate_limit import Client, RateLimit
+
+PROBES = ("/health/live", "/health/ready")
+_METRICS = "/metrics"
+_DOCS = "/docs"
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_DOCS_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; frame-ancestors 'none'; img-src 'self' data: "
+    b"https://fastapi.tiangolo.com; style-src 'self' https://cdn.jsdelivr.net; "
+    b"script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net",
+)
+
+
+class ExposureError(Exception):
+    """The service would be open to the network; the message names the remedy."""
+
+
+def check_exposure(host: str, keys: ApiKeys, *, allow_no_key: bool) -> None:
+    """Raise ExposureError when anybody on the network could use the service without a key."""
+    if keys or allow_no_key or _is_loopback(host):
+        return
+    raise ExposureError(
+        f"--host {host} is open to the network and no API key is set; make one with "
+        "`python -m service.security` and give its hash with --api-key-hashes or "
+        "--api-key-file, or say --allow-no-key"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Security:
+    """Lets a request through with `state["client"]` set, or answers it with a problem.
+
+    Without keys everybody may call, and a client is an address. The key is asked for
+    before a byte of the body is read.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: ApiKeys,
+        limit: RateLimit | None = None,
+        open_metrics: bool = False,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._limit = limit
+        self._open_paths = frozenset((*PROBES, _METRICS) if open_metrics else PROBES)
+        self._allowed_origins = frozenset(origin.encode() for origin in allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        try:
+            client = self._identify(scope)
+        except ServiceError as error:
+            return await _refuse(error, scope, _harden(scope, send))
+        scope.setdefault("state", {})["client"] = client
+        await self._app(scope, receive, _harden(scope, send))
+
+    def _identify(self, scope: Scope) -> Client:
+        headers = dict(scope["headers"])
+        if scope["type"] == "websocket":
+            self._check_origin(headers)
+        if not self._keys or scope["path"] in self._open_paths:
+            return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        name = self._keys.find_client(key.strip()) if scheme.lower() == b"bearer" else None
+        if name is None:
+            raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
+        return Client(name, self._limit)
+
+    def _check_origin(self, headers: dict[bytes, bytes]) -> None:
+        """Browsers ask no leave for a cross-site WebSocket, so the server must look."""
+        origin = headers.get(b"origin")
+        if origin is None or origin in self._allowed_origins:
+            return
+        if origin.partition(b"://")[2] != headers.get(b"host"):
+            raise Forbidden("this origin may not open a WebSocket here")
+
+
+def _harden(scope: Scope, send: Send) -> Send:
+    """Return a `send` that adds the security headers to the response."""
+    if scope["type"] != "http":
+        return send
+    policy = _DOCS_POLICY if scope["path"].startswith(_DOCS) else _POLICY
+
+    async def send_hardened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *_HEADERS, policy]
+        await send(message)
+
+    return send_hardened
+
+
+async def _refuse(error: ServiceError, scope: Scope, send: Send) -> None:
+    request_id = scope.get("state", {}).get("request_id")
+    body = orjson.dumps(to_problem(error, request_id=request_id))
+    headers = {"content-type": PROBLEM_MEDIA_TYPE, "content-length": str(len(body))}
+    headers |= to_headers(error)
+    start: dict[str, Any] = {
+        "status": error.status,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    prefix = "http.response"
+    if scope["type"] == "websocket":
+        prefix = "websocket.http.response"  # uvicorn offers it: a refusal a client can read
+    await send({"type": prefix + ".start", **start})
+    await send({"type": prefix + ".body", "body": body})
+
+
+def main(arguments: list[str]) -> None:
+    """Print a new key and the entry for its client."""
+    key, digest = make_key()
+    name = arguments[0] if arguments else digest[:8]
+    ApiKeys.read(f"{name}:{digest}", None)
+    print(f"key (show it to the client once): {key}")
+    print(f"entry (--api-key-hashes, or a line of --api-key-file): {name}:{digest}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

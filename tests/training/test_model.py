@@ -1,0 +1,88 @@
+"""The feature is read at the last prompt token, on every decoder, with any padding."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from contract.labels import IRF, TIMSS
+from tests.training.tiny import DECODERS, make_backbone
+from training.errors import BadInput
+from training.model import (
+    add_lora,
+    assign_rows,
+    compute_features,
+    find_last,
+    load_classifier,
+    load_tokenizer,
+    merge_lora,
+)
+from training.recipe import LoraRecipe
+
+PROMPT = [7, 20, 300, 41, 8]
+
+
+def pad(prompt: list[int], amount: int, side: str, pad_token_id: int) -> dict[str, torch.Tensor]:
+    padding, zeros = [pad_token_id] * amount, [0] * amount
+    ones = [1] * len(prompt)
+    ids = prompt + padding if side == "right" else padding + prompt
+    mask = ones + zeros if side == "right" else zeros + ones
+    return {"input_ids": torch.tensor([ids]), "attention_mask": torch.tensor([mask])}
+
+
+@pytest.mark.parametrize("family", sorted(DECODERS))
+def test_features_do_not_depend_on_padding(tmp_path: Path, family: str) -> None:
+    backbone = str(make_backbone(tmp_path, family))
+    tokenizer = load_tokenizer(backbone)
+    model = load_classifier(backbone, tokenizer, [TIMSS, IRF]).eval()
+    with torch.inference_mode():
+        reference = getattr(model, model.base_model_prefix)(torch.tensor([PROMPT]))
+        expected = reference.last_hidden_state[0, -1]
+        for side, amount in [("right", 0), ("right", 3), ("left", 3), ("right", 11)]:
+            batch = pad(PROMPT, amount, side, tokenizer.pad_token_id)
+            features, scores = compute_features(model, batch)
+            assert torch.allclose(features[0], expected, atol=1e-5)
+            assert torch.allclose(scores, model.score(features), atol=1e-5)
+
+
+def test_last_position_is_found_in_the_mask() -> None:
+    mask = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0]])
+    assert find_last(mask).tolist() == [2, 4, 0]
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "v_proj"]])
+def test_merging_changes_nothing(tmp_path: Path, targets: str | list[str]) -> None:
+    backbone = str(make_backbone(tmp_path))
+    tokenizer = load_tokenizer(backbone)
+    recipe = LoraRecipe(rank=4, alpha=8, targets=targets)
+    model = add_lora(load_classifier(backbone, tokenizer, [TIMSS]), recipe).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert any("score" in name for name in trainable)
+    assert all("lora" in name or "score" in name for name in trainable)
+    batch = pad(PROMPT, 2, "right", tokenizer.pad_token_id)
+    with torch.inference_mode():
+        before = compute_features(model, batch)
+        merged = merge_lora(model)
+        after = compute_features(merged, batch)
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    for a, b in zip(before, after, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_rows_follow_one_another() -> None:
+    assert assign_rows([TIMSS, IRF]) == {"timss": list(range(7)), "irf": list(range(7, 15))}
+
+
+def test_a_missing_backbone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="pretrain"):
+        load_tokenizer(str(tmp_path / "none"))
+    tokenizer = load_tokenizer(str(make_backbone(tmp_path)))
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path / "plain")
+    (tmp_path / "plain" / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(BadInput, match="no chat template"):
+        load_tokenizer(str(tmp_path / "plain"))

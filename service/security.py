@@ -6,7 +6,6 @@
 import sys
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Any
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,11 +62,31 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+class SecurityHeaders:
+    """The outermost ASGI layer: every answer, errors too, carries the headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        policy = _DOCS_POLICY if scope["path"].startswith(_DOCS) else _POLICY
+
+        async def send_hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_HEADERS, policy]
+            await send(message)
+
+        await self._app(scope, receive, send_hardened)
+
+
 class Security:
-    """Lets a request through with `state["client"]` set, or answers it with a problem.
+    """ASGI layer that lets a request through with `state["client"]` set, or refuses it.
 
     Without keys everybody may call, and a client is an address. The key is asked for
-    before a byte of the body is read.
+    before a byte of the body is read. Belongs inside the layer that turns a ServiceError
+    into a response; a WebSocket it refuses itself.
     """
 
     def __init__(
@@ -86,64 +105,52 @@ class Security:
         self._allowed_origins = frozenset(origin.encode() for origin in allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            return await self._app(scope, receive, send)
-        try:
-            client = self._identify(scope)
-        except ServiceError as error:
-            return await _refuse(error, scope, _harden(scope, send))
-        scope.setdefault("state", {})["client"] = client
-        await self._app(scope, receive, _harden(scope, send))
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["client"] = self._identify(scope)
+        elif scope["type"] == "websocket":
+            try:
+                self._check_origin(scope)
+                scope.setdefault("state", {})["client"] = self._identify(scope)
+            except (Unauthorized, Forbidden) as error:
+                return await _refuse_websocket(error, scope, send)
+        await self._app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Client:
-        headers = dict(scope["headers"])
-        if scope["type"] == "websocket":
-            self._check_origin(headers)
         if not self._keys or scope["path"] in self._open_paths:
             return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        scheme, _, key = _find_header(scope, b"authorization").partition(b" ")
         name = self._keys.find_client(key.strip()) if scheme.lower() == b"bearer" else None
         if name is None:
             raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
         return Client(name, self._limit)
 
-    def _check_origin(self, headers: dict[bytes, bytes]) -> None:
+    def _check_origin(self, scope: Scope) -> None:
         """Browsers ask no leave for a cross-site WebSocket, so the server must look."""
-        origin = headers.get(b"origin")
-        if origin is None or origin in self._allowed_origins:
+        origin = _find_header(scope, b"origin")
+        if not origin or origin in self._allowed_origins:
             return
-        if origin.partition(b"://")[2] != headers.get(b"host"):
+        if origin.partition(b"://")[2] != _find_header(scope, b"host"):
             raise Forbidden("this origin may not open a WebSocket here")
 
 
-def _harden(scope: Scope, send: Send) -> Send:
-    """Return a `send` that adds the security headers to the response."""
-    if scope["type"] != "http":
-        return send
-    policy = _DOCS_POLICY if scope["path"].startswith(_DOCS) else _POLICY
-
-    async def send_hardened(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *_HEADERS, policy]
-        await send(message)
-
-    return send_hardened
+def _find_header(scope: Scope, wanted: bytes) -> bytes:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return b""
 
 
-async def _refuse(error: ServiceError, scope: Scope, send: Send) -> None:
-    request_id = scope.get("state", {}).get("request_id")
-    body = orjson.dumps(to_problem(error, request_id=request_id))
-    headers = {"content-type": PROBLEM_MEDIA_TYPE, "content-length": str(len(body))}
-    headers |= to_headers(error)
-    start: dict[str, Any] = {
-        "status": error.status,
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+async def _refuse_websocket(error: ServiceError, scope: Scope, send: Send) -> None:
+    """Answer the handshake with a problem: uvicorn offers that extension of ASGI."""
+    body = orjson.dumps(to_problem(error, request_id=scope["state"].get("request_id")))
+    headers = to_headers(error) | {
+        "content-type": PROBLEM_MEDIA_TYPE,
+        "content-length": str(len(body)),
     }
-    prefix = "http.response"
-    if scope["type"] == "websocket":
-        prefix = "websocket.http.response"  # uvicorn offers it: a refusal a client can read
-    await send({"type": prefix + ".start", **start})
-    await send({"type": prefix + ".body", "body": body})
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    start = {"type": "websocket.http.response.start", "status": error.status, "headers": raw}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 def main(arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,8 +22,10 @@ from websockets.typing import Origin
 
 from service.errors import RateLimited
 from service.keys import ApiKeys, KeyFormatError, make_key
+from service.metrics import Metrics
+from service.middleware import Telemetry
 from service.rate_limit import Client, RateLimit
-from service.security import ExposureError, Security, check_exposure
+from service.security import ExposureError, Security, SecurityHeaders, check_exposure
 from tests.service.uvicorn_server import serve
 
 KEY, HASH = make_key()
@@ -46,9 +49,13 @@ def build_app() -> Starlette:
     return Starlette(routes=[*routes, WebSocketRoute("/live", _greet)])
 
 
+def guard(**options: Any) -> SecurityHeaders:
+    return SecurityHeaders(Telemetry(Security(build_app(), **options), metrics=Metrics()))
+
+
 @pytest.fixture
 async def guarded() -> AsyncIterator[str]:
-    async with serve(Security(build_app(), keys=KEYS)) as address:
+    async with serve(guard(keys=KEYS)) as address:
         yield address
 
 
@@ -89,14 +96,14 @@ async def test_only_the_probes_are_open(guarded: str) -> None:
 
 
 async def test_metrics_are_open_by_choice() -> None:
-    app = Security(build_app(), keys=KEYS, open_metrics=True)
+    app = guard(keys=KEYS, open_metrics=True)
     async with serve(app) as address:
         assert (await fetch(address, "/metrics")).status_code == 200
         assert (await fetch(address, "/labels")).status_code == 401
 
 
 async def test_without_keys_a_client_is_its_address() -> None:
-    async with serve(Security(build_app(), keys=ApiKeys({}))) as address:
+    async with serve(guard(keys=ApiKeys({}))) as address:
         assert (await fetch(address, "/labels")).json() == {"client": "127.0.0.1"}
 
 
@@ -131,7 +138,7 @@ async def test_a_websocket_needs_a_key_too(guarded: str) -> None:
 
 
 async def test_a_foreign_page_cannot_open_a_websocket() -> None:
-    app = Security(build_app(), keys=ApiKeys({}), allowed_origins=["https://school.example"])
+    app = guard(keys=ApiKeys({}), allowed_origins=["https://school.example"])
     async with serve(app) as address:
         for origin in (f"http://{address}", "https://school.example"):
             async with websockets.connect(f"ws://{address}/live", origin=Origin(origin)) as live:

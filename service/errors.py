@@ -6,7 +6,7 @@ message may quote what a client sent: student text must never travel in an error
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -33,11 +33,13 @@ class ServiceError(Exception):
         *,
         reasons: Sequence[Reason] = (),
         retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.reasons = tuple(reasons)
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
     @property
     @final
@@ -185,7 +187,7 @@ def to_problem(error: ServiceError, *, request_id: str | None = None) -> dict[st
 
 def to_headers(error: ServiceError) -> dict[str, str]:
     """Return the headers an error response carries beside its body."""
-    headers = dict(_EXTRA_HEADERS.get(type(error), {}))
+    headers = _EXTRA_HEADERS.get(type(error), {}) | error.headers
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return headers

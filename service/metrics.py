@@ -1,7 +1,6 @@
 """What Prometheus sees: names are fixed, units are base units, and no label is an id."""
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, NamedTuple
 
 from prometheus_client import (
@@ -16,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from contract.labels import LabelSet
+from service import __version__
 from service.errors import HTTP_STATUS
 
 Mode = Literal["single", "batch", "stream", "live"]
@@ -123,7 +123,7 @@ class Metrics:
             ["model", "fingerprint", "task"], registry=registry,
         )
         build_info = Gauge("ncal_build_info", "1.", ["version"], registry=registry)
-        build_info.labels(read_version()).set(1)
+        build_info.labels(__version__).set(1)
 
     def _add_queue_gauges(self) -> None:
         registry = self.registry
@@ -176,6 +176,12 @@ class Metrics:
         self.queue_oldest.set_function(lambda: read().oldest_s)
         self.running_items.set_function(lambda: read().running_items)
 
+    def count_item(self, task: str, mode: Mode, outcome: str) -> None:
+        """Count an item by how it ended; errors of single items are counted as requests."""
+        self.items.labels(task, mode, outcome).inc()
+        if mode != "single" and outcome not in ("ok", "cancelled"):
+            self.count_error(outcome)
+
     def count_error(self, slug: str) -> None:
         self.errors.labels(slug).inc()
         if reason := REFUSAL_REASONS.get(slug):
@@ -210,11 +216,3 @@ class _Merged(CollectorRegistry):
                 if known is not metric:
                     known.samples.extend(metric.samples)
         return families.values()
-
-
-def read_version() -> str:
-    """Return the version of the installed package, `0+unknown` in a bare checkout."""
-    try:
-        return version("ncal-serve")
-    except PackageNotFoundError:
-        return "0+unknown"

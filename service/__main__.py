@@ -1,0 +1,32 @@
+"""`python -m service`: checks everything that can be checked in a second, then starts."""
+
+import sys
+
+from service.settings import SettingsError, read_settings
+
+EXIT_REFUSED = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code: 0 after a drain, 2 when it refuses to start, 3 when an engine died."""
+    from contract.manifest import CheckpointError
+    from service.checkpoints import load_checkpoints
+    from service.environment import prepare_environment
+    from service.keys import ApiKeys
+    from service.logs import configure_logs
+
+    try:
+        settings = read_settings(arguments)
+        checkpoints = load_checkpoints(settings.checkpoint)
+        configure_logs(settings.log_level)
+        prepare_environment(settings)
+        from service.server import bind_socket, serve
+
+        return serve(settings, checkpoints, ApiKeys({}), bind_socket(settings))
+    except (SettingsError, CheckpointError) as error:
+        print(f"service: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

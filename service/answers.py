@@ -1,0 +1,45 @@
+"""From a classification to the JSON a client gets.
+
+Answers are plain dictionaries, written straight to bytes; `service.schemas` documents
+their form, and a test holds the two together.
+"""
+
+from typing import Any
+
+from contract.predictions import calibrate_logits
+from service.classifier import Classification, ServedTask
+from service.schemas import Options
+
+
+def format_answer(served: ServedTask, result: Classification, options: Options) -> dict[str, Any]:
+    """Return the answer to one item as JSON-ready data."""
+    labels = served.task.label_set.labels
+    ids = served.task.label_set.ids
+    probabilities = result.probabilities
+    if options.prior != "uniform":
+        probabilities = calibrate_logits(served.task, result.logits, options.prior)
+    ranked = sorted(range(len(ids)), key=lambda index: -probabilities[index])
+    best = ranked[0]
+    answer: dict[str, Any] = {
+        "task": served.name,
+        "label": ids[best],
+        "name_en": labels[best].name_en,
+        "name_zh": labels[best].name_zh,
+        "group": labels[best].group,
+        "confidence": probabilities[best],
+        "probabilities": dict(zip(ids, probabilities, strict=True)),
+        "prior": options.prior,
+        "needs_review": result.needs_review,
+        "was_cut": result.was_cut,
+        "model": {"name": served.model.name, "fingerprint": served.model.fingerprint},
+    }
+    if options.prediction_set:
+        answer["prediction_set"] = [ids[index] for index in result.prediction_set]
+    if options.top_k is not None:
+        answer["top"] = [
+            {"label": ids[index], "probability": probabilities[index]}
+            for index in ranked[: options.top_k]
+        ]
+    if options.raw_logits:
+        answer["logits"] = dict(zip(ids, result.logits, strict=True))
+    return answer

@@ -1,0 +1,203 @@
+"""Reads request bodies: bounded while they arrive, then parsed, then checked.
+
+Messages name fields and rules, never values.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from contract.inputs import AnyInput, DialogueTurn, Kind, Problem
+from service.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    Reason,
+    ServiceError,
+    UnsupportedMediaType,
+)
+from service.schemas import (
+    DialogueTurnBatchItem,
+    ItemId,
+    ProblemBatchItem,
+)
+from service.settings import Settings
+
+Form = TypeVar("Form", bound=BaseModel)
+_FORMS: dict[Kind, type[Problem] | type[DialogueTurn]] = {
+    "problem": Problem,
+    "dialogue-turn": DialogueTurn,
+}
+_BATCH_FORMS: dict[Kind, type[ProblemBatchItem] | type[DialogueTurnBatchItem]] = {
+    "problem": ProblemBatchItem,
+    "dialogue-turn": DialogueTurnBatchItem,
+}
+_MOST_REASONS = 20
+
+
+class BatchItem(NamedTuple):
+    """One item of a batch: an input, or why it is none."""
+
+    id: ItemId | None
+    input: AnyInput | ServiceError
+
+
+async def read_json(request: Request, settings: Settings, deadline: float) -> Any:
+    """Return the parsed body.
+
+    Raises UnsupportedMediaType, BodyTooLarge as soon as the limit is passed,
+    DeadlineExceeded when it does not arrive in time (`deadline` by `time.monotonic`), or
+    InvalidInput when it is no JSON or nested too deeply.
+    """
+    check_media_type(request, "application/json")
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            body = await read_body(request, settings.max_body_bytes)
+    except TimeoutError:
+        raise DeadlineExceeded("the body did not arrive in time") from None
+    return parse_json(body, settings.max_json_depth)
+
+
+def check_media_type(request: Request, *allowed: str) -> None:
+    """Raise UnsupportedMediaType unless the body declares one of the types."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in allowed:
+        raise UnsupportedMediaType(f"send the body as `content-type: {' or '.join(allowed)}`")
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Return the body; BodyTooLarge before more than `max_bytes` are held."""
+    too_large = BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > max_bytes:
+            raise too_large
+        parts.append(part)
+    return b"".join(parts)
+
+
+def parse_json(body: bytes, max_depth: int) -> Any:
+    """Return what the bytes say; InvalidInput when they are no JSON or nested too deeply."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise _refuse("body", f"not valid JSON in UTF-8 ({place})") from None
+    # Brackets inside texts count too, so only a suspicious body is looked through.
+    if body.count(b"[") + body.count(b"{") > max_depth and _is_deeper(data, max_depth):
+        raise _refuse("body", f"nested deeper than {max_depth} levels")
+    return data
+
+
+def parse_form(form: type[Form], data: Any, path: str = "") -> Form:
+    """Check data against a form; InvalidInput names each field that breaks a rule."""
+    try:
+        return form.model_validate(data)
+    except ValidationError as error:
+        raise explain(error.errors(include_input=False, include_url=False), path) from None
+
+
+def parse_item(kind: Kind, data: Any, settings: Settings, path: str = "") -> AnyInput:
+    """Return an input of the kind; InvalidInput when it breaks a rule or a limit."""
+    item = parse_form(_FORMS[kind], data, path)
+    check_limits(item, settings, path)
+    return item
+
+
+def parse_batch(kind: Kind, data: Any, settings: Settings) -> list[BatchItem]:
+    """Return the items of a batch; only a batch that is none at all raises InvalidInput."""
+    items = data.get("items") if isinstance(data, dict) else None
+    if not isinstance(items, list):
+        raise _refuse("items", "must be a list of items")
+    for name in data:
+        if name != "items":
+            raise _refuse("body", "has a field beside `items`; options are query parameters")
+    if not items:
+        raise _refuse("items", "must not be empty")
+    if len(items) > settings.max_batch_items:
+        raise _refuse("items", f"has more than {settings.max_batch_items} items; use a stream")
+    return [_parse_batch_item(kind, item, settings, index) for index, item in enumerate(items)]
+
+
+def check_limits(item: AnyInput, settings: Settings, path: str = "") -> None:
+    """Raise InvalidInput when a text is too long or has too many turns around it."""
+    reasons: list[Reason] = []
+    limit = settings.max_text_characters
+    texts = [("text", item.text)]
+    if isinstance(item, DialogueTurn):
+        for name, turns in (("previous", item.previous), ("following", item.following)):
+            if len(turns) > settings.max_context_turns:
+                rule = f"has more than {settings.max_context_turns} turns"
+                reasons.append(Reason(_join(path, name), rule))
+            texts += [(f"{name}.{index}.text", turn.text) for index, turn in enumerate(turns)]
+    for field, text in texts:
+        if len(text) > limit:
+            reasons.append(Reason(_join(path, field), f"has more than {limit} characters"))
+    if reasons:
+        raise InvalidInput("the input breaks a limit", reasons=reasons)
+
+
+def explain(errors: Sequence[Any], path: str = "") -> InvalidInput:
+    """Turn pydantic's errors into ours; its inputs, and names a client made up, are left out."""
+    reasons: list[Reason] = []
+    for error in errors[:_MOST_REASONS]:
+        place, reason = list(error["loc"]), error["msg"]
+        if error["type"] == "extra_forbidden":
+            place.pop()
+            reason = "has an unknown field"
+        reasons.append(Reason(_join(path, ".".join(map(str, place))) or "body", reason))
+    return InvalidInput("the input breaks a rule; `errors` names the fields", reasons=reasons)
+
+
+def _parse_batch_item(kind: Kind, data: Any, settings: Settings, index: int) -> BatchItem:
+    path = f"items.{index}"
+    identifier: ItemId | None = None
+    try:
+        item = parse_form(_BATCH_FORMS[kind], data, path)
+        identifier = item.id
+        check_limits(item, settings, path)
+        return BatchItem(identifier, item)
+    except InvalidInput as error:
+        if identifier is None and isinstance(data, dict):
+            identifier = _read_id(data.get("id"))
+        return BatchItem(identifier, error)
+
+
+def _read_id(value: Any) -> ItemId | None:
+    """The id of an item that is wrong elsewhere, if it can be given back."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return value if isinstance(value, int) or len(value) <= 256 else None
+
+
+def _refuse(field: str, reason: str) -> InvalidInput:
+    return InvalidInput("the input breaks a rule; `errors` names it", reasons=[Reason(field, reason)])
+
+
+def _join(path: str, field: str) -> str:
+    return f"{path}.{field}" if path and field else path or field
+
+
+def _is_deeper(data: Any, max_depth: int) -> bool:
+    level: list[Any] = [data]
+    for _ in range(max_depth):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return any(isinstance(node, dict | list) for node in level)
+
+
+def _children(node: Any) -> list[Any]:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []

@@ -1,0 +1,257 @@
+"""From inputs to class probabilities: prompt → admission → engine → calibration.
+
+The one way an item takes, whether it came alone, in a batch, in a stream or live.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from contract.inputs import AnyInput
+from contract.manifest import Task
+from contract.predictions import calibrate_logits, predict_set, select_rows
+from contract.prompts import Prompt, PromptEncoder
+from service.admission import Admission, Priority
+from service.checkpoints import Checkpoint
+from service.errors import DeadlineExceeded, EngineFailed, NotFound, ServiceError
+from service.logs import report_fault
+from service.metrics import Metrics, Mode, QueueDepth
+
+PRIORITIES: dict[Mode, Priority] = {
+    "live": Priority.LIVE,
+    "single": Priority.SINGLE,
+    "batch": Priority.BATCH,
+    "stream": Priority.STREAM,
+}
+_INLINE_ITEMS = 4
+"""More than so many are tokenized in a thread, so that the event loop stays free."""
+
+
+class Engine(Protocol):
+    """What the service needs of an engine; `service.engine` has the real one."""
+
+    @property
+    def is_alive(self) -> bool: ...
+
+    async def score(self, token_ids: list[int], *, priority: int = 0) -> list[float]:
+        """Return the raw logits of all rows; raises EngineFailed or EngineDead."""
+        ...
+
+    async def shutdown(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A loaded checkpoint with its engine and the queue in front of it."""
+
+    checkpoint: Checkpoint
+    engine: Engine
+    admission: Admission
+    encoders: dict[str, PromptEncoder]
+    """By task name."""
+
+    @property
+    def name(self) -> str:
+        return self.checkpoint.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.checkpoint.manifest.fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedTask:
+    """A task and the model that serves it."""
+
+    task: Task
+    model: Model
+
+    @property
+    def name(self) -> str:
+        return self.task.label_set.task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """How one request wants its items to be treated."""
+
+    mode: Mode
+    client: str
+    deadline: float
+    """Moment of `time.monotonic` after which nothing is computed any more."""
+    wait_for_room: bool = False
+    """Wait outside the bounded queue instead of being refused: for streams."""
+
+
+class Classification(NamedTuple):
+    """What the model says of one item, and what it took."""
+
+    logits: list[float]
+    """Raw, in label order."""
+    probabilities: list[float]
+    """Calibrated, under the uniform prior, in label order."""
+    prediction_set: list[int]
+    """Indices of the labels in the conformal set, most probable first."""
+    was_cut: bool
+    tokens: int
+    queued_s: float
+    inference_s: float
+
+    @property
+    def needs_review(self) -> bool:
+        return len(self.prediction_set) != 1
+
+
+class Classifier:
+    """All models of the service, by the tasks they serve; used from one event loop."""
+
+    def __init__(self, models: Sequence[Model], metrics: Metrics) -> None:
+        self.models = tuple(models)
+        self.tasks = {
+            task.label_set.task: ServedTask(task=task, model=model)
+            for model in models
+            for task in model.checkpoint.manifest.tasks
+        }
+        self._metrics = metrics
+        # One thread: a Hugging Face tokenizer is not made for several.
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        metrics.watch_queues(self.read_queues)
+        for served in self.tasks.values():
+            metrics.add_task(
+                served.model.name,
+                served.model.fingerprint,
+                served.task.label_set,
+                served.task.training_prior,
+            )
+
+    def find_task(self, name: str) -> ServedTask:
+        """Return the task of that name; NotFound if no checkpoint serves it."""
+        try:
+            return self.tasks[name]
+        except KeyError:
+            served = ", ".join(self.tasks)
+            raise NotFound(f"no loaded checkpoint serves this task; loaded: {served}") from None
+
+    def read_queues(self) -> QueueDepth:
+        admissions = [model.admission for model in self.models]
+        return QueueDepth(
+            items=sum(each.waiting_items for each in admissions),
+            tokens=sum(each.waiting_tokens for each in admissions),
+            oldest_s=max((each.oldest_wait_s for each in admissions), default=0.0),
+            running_items=sum(each.running_items for each in admissions),
+        )
+
+    async def encode(self, served: ServedTask, items: Sequence[AnyInput]) -> list[Prompt]:
+        """Return the prompts of the items, in order."""
+        started = time.perf_counter()
+        encoder = served.model.encoders[served.name]
+        if len(items) <= _INLINE_ITEMS:
+            prompts = encoder.encode(items)
+        else:
+            loop = asyncio.get_running_loop()
+            prompts = await loop.run_in_executor(self._tokenizing, encoder.encode, items)
+        stage = self._metrics.stage_duration.labels("tokenize")
+        for _ in items:
+            stage.observe((time.perf_counter() - started) / len(items))
+        return prompts
+
+    async def classify(self, served: ServedTask, prompt: Prompt, call: Call) -> Classification:
+        """Classify one prompt.
+
+        Raises any ServiceError of admission and engine. Cancelling the caller takes the
+        item out of the queue or stops it in the engine.
+        """
+        outcome = "ok"
+        try:
+            result = await self._run(served, prompt, call)
+        except ServiceError as error:
+            outcome = error.slug
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            self._metrics.cancelled_items.inc()
+            raise
+        finally:
+            self._metrics.count_item(served.name, call.mode, outcome)
+        self._observe(served, result)
+        return result
+
+    async def classify_batch(
+        self, served: ServedTask, prompts: Sequence[Prompt], call: Call
+    ) -> list[Classification | ServiceError]:
+        """Classify all prompts at once, in order; an item that fails is its error.
+
+        Raises Overloaded or Draining, before any work, when they cannot all be taken.
+        """
+        served.model.admission.check_room(
+            items=len(prompts),
+            tokens=sum(len(prompt.token_ids) for prompt in prompts),
+            priority=PRIORITIES[call.mode],
+            client=call.client,
+        )
+
+        async def classify(prompt: Prompt) -> Classification | ServiceError:
+            try:
+                return await self.classify(served, prompt, call)
+            except ServiceError as error:
+                return error
+            except Exception as error:  # a fault of ours must not fail its neighbours either
+                return report_fault(error)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(classify(prompt)) for prompt in prompts]
+        return [task.result() for task in tasks]
+
+    async def _run(self, served: ServedTask, prompt: Prompt, call: Call) -> Classification:
+        priority = PRIORITIES[call.mode]
+        permit = await served.model.admission.acquire(
+            tokens=len(prompt.token_ids),
+            priority=priority,
+            client=call.client,
+            deadline=call.deadline,
+            wait_for_room=call.wait_for_room,
+        )
+        async with permit:
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(call.deadline - started):
+                    scores = await served.model.engine.score(prompt.token_ids, priority=priority)
+            except TimeoutError:
+                raise DeadlineExceeded("the deadline passed while the item was computed") from None
+            inference_s = time.monotonic() - started
+        return _read_scores(served.task, scores, prompt, permit.queued_s, inference_s)
+
+    def _observe(self, served: ServedTask, result: Classification) -> None:
+        metrics, name = self._metrics, served.name
+        metrics.stage_duration.labels("queue").observe(result.queued_s)
+        metrics.stage_duration.labels("inference").observe(result.inference_s)
+        metrics.prompt_tokens.labels(name).inc(result.tokens)
+        best = max(range(len(result.probabilities)), key=result.probabilities.__getitem__)
+        metrics.predictions.labels(name, served.task.label_set.ids[best]).inc()
+        metrics.confidence.labels(name).observe(result.probabilities[best])
+        if result.needs_review:
+            metrics.needs_review.labels(name).inc()
+        if result.was_cut:
+            metrics.inputs_cut.labels(name).inc()
+
+
+def _read_scores(
+    task: Task, scores: list[float], prompt: Prompt, queued_s: float, inference_s: float
+) -> Classification:
+    logits = select_rows(task, scores)
+    try:
+        probabilities = calibrate_logits(task, logits)
+    except ValueError:
+        raise EngineFailed("the engine's scores are not finite numbers") from None
+    return Classification(
+        logits=logits,
+        probabilities=probabilities,
+        prediction_set=predict_set(task, probabilities),
+        was_cut=prompt.was_cut,
+        tokens=len(prompt.token_ids),
+        queued_s=queued_s,
+        inference_s=inference_s,
+    )

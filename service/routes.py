@@ -1,0 +1,186 @@
+"""`/classify/…`: one item, or a batch. A route reads as the way of a request; no `try` here."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from service.answers import format_answer
+from service.bodies import BatchItem, parse_batch, parse_item, read_json
+from service.classifier import Classification, ServedTask
+from service.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    Draining,
+    EngineDead,
+    EngineFailed,
+    Forbidden,
+    Internal,
+    InvalidInput,
+    NotFound,
+    NotReady,
+    Overloaded,
+    RateLimited,
+    ServiceError,
+    Unauthorized,
+    UnsupportedMediaType,
+    to_problem,
+)
+from service.openapi import describe_any_body, describe_body, describe_errors
+from service.requests import (
+    cancel_on_disconnect,
+    charge,
+    encode,
+    get_core,
+    get_trace,
+    make_call,
+)
+from service.schemas import Answer, BatchAnswer, Options, OptionsQuery
+
+router = APIRouter(tags=["classify"])
+TaskName = Annotated[str, Path(max_length=64)]
+PROBLEM_TASK = "timss"
+TURN_TASK = "irf"
+
+_ERRORS = describe_errors(
+    Unauthorized, NotFound, BodyTooLarge, UnsupportedMediaType, InvalidInput, RateLimited,
+    EngineFailed, Internal, Overloaded, Draining, NotReady, EngineDead, DeadlineExceeded,
+)  # fmt: skip
+_ONE: dict[int | str, dict[str, Any]] = {200: {"model": Answer}, **_ERRORS}
+_BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}, **_ERRORS}
+
+
+class JsonResponse(Response):
+    """JSON by orjson, which is fast."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+@router.post(
+    "/classify/problem",
+    summary="The TIMSS cognitive dimension of a maths problem",
+    response_class=JsonResponse,
+    responses=_ONE,
+    openapi_extra=describe_body("problem"),
+)
+async def classify_problem(request: Request, options: OptionsQuery) -> Response:
+    return await _classify_one(request, PROBLEM_TASK, options)
+
+
+@router.post(
+    "/classify/dialogue-turn",
+    summary="The IRF label of a turn of a tutoring dialogue",
+    response_class=JsonResponse,
+    responses=_ONE,
+    openapi_extra=describe_body("dialogue-turn"),
+)
+async def classify_dialogue_turn(request: Request, options: OptionsQuery) -> Response:
+    return await _classify_one(request, TURN_TASK, options)
+
+
+@router.post(
+    "/classify/problem/batch",
+    summary="Many problems at once",
+    response_class=JsonResponse,
+    responses=_BATCH,
+    openapi_extra=describe_body("problem", batch=True),
+)
+async def classify_problems(request: Request, options: OptionsQuery) -> Response:
+    return await _classify_batch(request, PROBLEM_TASK, options)
+
+
+@router.post(
+    "/classify/dialogue-turn/batch",
+    summary="Many dialogue turns at once",
+    response_class=JsonResponse,
+    responses=_BATCH,
+    openapi_extra=describe_body("dialogue-turn", batch=True),
+)
+async def classify_dialogue_turns(request: Request, options: OptionsQuery) -> Response:
+    return await _classify_batch(request, TURN_TASK, options)
+
+
+@router.post(
+    "/classify/tasks/{task}",
+    summary="Any task of a loaded checkpoint",
+    response_class=JsonResponse,
+    responses=_ONE,
+    openapi_extra=describe_any_body(),
+)
+async def classify_task(request: Request, task: TaskName, options: OptionsQuery) -> Response:
+    return await _classify_one(request, task, options)
+
+
+@router.post(
+    "/classify/tasks/{task}/batch",
+    summary="Many items of any task",
+    response_class=JsonResponse,
+    responses=_BATCH,
+    openapi_extra=describe_any_body(batch=True),
+)
+async def classify_task_batch(
+    request: Request, task: TaskName, options: OptionsQuery
+) -> Response:
+    return await _classify_batch(request, task, options)
+
+
+async def _classify_one(request: Request, task: str, options: Options) -> Response:
+    core = get_core(request)
+    classifier = core.lifecycle.require_classifier()
+    served = classifier.find_task(task)
+    call = make_call(request, "single")
+    charge(request, items=1)
+    data = await read_json(request, core.settings, call.deadline)
+    item = parse_item(served.task.label_set.kind, data, core.settings)
+    core.metrics.request_items.labels(call.mode).observe(1)
+    async with cancel_on_disconnect(request):
+        prompts = await encode(request, served, [item])
+        result = await classifier.classify(served, prompts[0], call)
+    get_trace(request).add(result)
+    return JsonResponse(format_answer(served, result, options))
+
+
+async def _classify_batch(request: Request, task: str, options: Options) -> Response:
+    core = get_core(request)
+    classifier = core.lifecycle.require_classifier()
+    served = classifier.find_task(task)
+    call = make_call(request, "batch")
+    data = await read_json(request, core.settings, call.deadline)
+    items = parse_batch(served.task.label_set.kind, data, core.settings)
+    charge(request, items=len(items))
+    core.metrics.request_items.labels(call.mode).observe(len(items))
+    async with cancel_on_disconnect(request):
+        inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]
+        prompts = await encode(request, served, inputs)
+        outcomes = iter(await classifier.classify_batch(served, prompts, call))
+    results: list[dict[str, Any]] = []
+    for index, item in enumerate(items):
+        if isinstance(item.input, ServiceError):
+            core.metrics.count_item(served.name, call.mode, item.input.slug)
+            outcome: Classification | ServiceError = item.input
+        else:
+            outcome = next(outcomes)
+        results.append(_format_result(index, item, served, outcome, options))
+        if isinstance(outcome, Classification):
+            get_trace(request).add(outcome)
+    ok = sum(result["status"] == "ok" for result in results)
+    return JsonResponse({"results": results, "ok": ok, "failed": len(results) - ok})
+
+
+def _format_result(
+    index: int,
+    item: BatchItem,
+    served: ServedTask,
+    outcome: Classification | ServiceError,
+    options: Options,
+) -> dict[str, Any]:
+    result: dict[str, Any] = {"index": index}
+    if item.id is not None:
+        result["id"] = item.id
+    if isinstance(outcome, ServiceError):
+        return result | {"status": "error", "error": to_problem(outcome)}
+    return result | {"status": "ok", "prediction": format_answer(served, outcome, options)}

@@ -1,0 +1,207 @@
+"""The forms of requests and responses, as `/docs` shows them.
+
+Inputs are those of `contract.inputs`; this file adds options, answers and errors.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.inputs import DialogueTurn, Kind, Problem
+from contract.labels import LabelSet
+from contract.predictions import Prior
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Options(_Form):
+    """How the answer shall look; query parameters, the same everywhere."""
+
+    prior: Prior = "uniform"
+    """Class mix the probabilities are calibrated for: `uniform`, or that of the training
+    data. It can change the label too."""
+    raw_logits: bool = False
+    """Also return the head's raw logits."""
+    top_k: int | None = Field(default=None, ge=1, le=1000)
+    """Also return the so many most probable labels, the best first."""
+    prediction_set: bool = False
+    """Also return the conformal prediction set: the labels that cannot be excluded at the
+    manifest's coverage. It does not depend on `prior`."""
+
+
+ItemId = Annotated[str, Field(max_length=256)] | int
+"""What a client calls an item; it comes back with the result."""
+OptionsQuery = Annotated[Options, Query()]
+
+
+class ModelName(_Form):
+    """Which weights have answered."""
+
+    name: str
+    fingerprint: str
+
+
+class RankedLabel(_Form):
+    """A label and its probability."""
+
+    label: str
+    probability: float
+
+
+class Answer(_Form):
+    """The label of one item, and how sure the model is."""
+
+    task: str
+    label: str
+    """Id of the most probable label; `GET /labels` has all ids with their definitions."""
+    name_en: str
+    name_zh: str
+    group: str
+    """TIMSS domain of a dimension, or IRF move of a turn label."""
+    confidence: float
+    """Probability of `label`."""
+    probabilities: dict[str, float]
+    """Of every class, by label id."""
+    prior: Prior
+    needs_review: bool
+    """True when the conformal prediction set does not hold exactly one label."""
+    was_cut: bool
+    """True when the input was too long and a part of it was not read."""
+    model: ModelName
+    prediction_set: list[str] | None = None
+    """Only with `prediction_set=true`."""
+    top: list[RankedLabel] | None = None
+    """Only with `top_k`."""
+    logits: dict[str, float] | None = None
+    """Only with `raw_logits=true`."""
+
+
+class ProblemReason(_Form):
+    """Why one field was refused."""
+
+    field: str
+    reason: str
+
+
+class ProblemDetails(_Form):
+    """RFC 9457 problem details; every error of the service has this form."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[ProblemReason] | None = None
+    retry_after_s: float | None = None
+    request_id: str | None = None
+
+
+class ProblemBatchItem(Problem):
+    """A problem in a batch."""
+
+    id: ItemId | None = None
+    """Comes back with the result."""
+
+
+class DialogueTurnBatchItem(DialogueTurn):
+    """A dialogue turn in a batch."""
+
+    id: ItemId | None = None
+    """Comes back with the result."""
+
+
+class ProblemBatch(_Form):
+    """Problems to be classified together."""
+
+    items: list[ProblemBatchItem]
+
+
+class DialogueTurnBatch(_Form):
+    """Dialogue turns to be classified together."""
+
+    items: list[DialogueTurnBatchItem]
+
+
+class BatchResult(_Form):
+    """What became of one item: `prediction` when it is `ok`, else `error`."""
+
+    index: int
+    id: ItemId | None = None
+    status: Literal["ok", "error"]
+    prediction: Answer | None = None
+    error: ProblemDetails | None = None
+
+
+class BatchAnswer(_Form):
+    """The results in the order of the items."""
+
+    results: list[BatchResult]
+    ok: int
+    """How many items are classified."""
+    failed: int
+
+
+class ServedLabels(LabelSet):
+    """A label set and where it is served."""
+
+    path: str
+    model: ModelName
+
+
+class Labels(_Form):
+    """All label sets of the loaded checkpoints."""
+
+    tasks: list[ServedLabels]
+
+
+class TaskDescription(_Form):
+    """A task of a loaded checkpoint."""
+
+    task: str
+    kind: Kind
+    path: str
+    max_tokens: int
+    previous_turns: int
+    """Turns before the labelled one that the model reads."""
+    following_turns: int
+    conformal_coverage: float
+    training_prior: dict[str, float]
+    evaluation: dict[str, Any]
+
+
+class QueueDescription(_Form):
+    """What waits for and runs in the engine now."""
+
+    waiting_items: int
+    waiting_tokens: int
+    oldest_wait_s: float
+    running_items: int
+
+
+class ModelDescription(_Form):
+    """A loaded checkpoint."""
+
+    name: str
+    fingerprint: str
+    weights_sha256: str
+    created: str
+    base_model: str
+    engine_alive: bool
+    queue: QueueDescription
+    parity: dict[str, Any] | None
+    """Largest difference between these weights in the engine and in transformers."""
+    tasks: list[TaskDescription]
+
+
+class Models(_Form):
+    """All loaded checkpoints."""
+
+    models: list[ModelDescription]
+
+
+class Health(_Form):
+    """State of the process or of its engines."""
+
+    status: Literal["ok"]

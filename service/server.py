@@ -1,0 +1,183 @@
+"""The process: listens, loads the engines, serves, drains, and exits with a telling code."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import orjson
+import uvicorn
+import uvloop
+
+from service.admission import Admission
+from service.app import create_app
+from service.checkpoints import Checkpoint, load_prompt_encoders
+from service.classifier import Classifier, Model
+from service.information import find_path
+from service.keys import ApiKeys
+from service.lifecycle import Lifecycle
+from service.logs import log
+from service.metrics import Metrics
+from service.openapi import EXAMPLES
+from service.requests import Core
+from service.settings import Settings, SettingsError
+
+EXIT_START_FAILED = 1
+EXIT_ENGINE_DEAD = 3
+
+
+def bind_socket(settings: Settings) -> socket.socket:
+    """Take the port before seconds are spent on loading; SettingsError when it is not free."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port)[0][0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            "choose another with --port"
+        ) from error
+    return listener
+
+
+def serve(
+    settings: Settings, checkpoints: list[Checkpoint], keys: ApiKeys, listener: socket.socket
+) -> int:
+    """Run the service to its end; return the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Process(settings, checkpoints, keys, listener).run())
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to us: a drain comes before uvicorn's own shutdown."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Process:
+    """One run of the service, from bound socket to exit code."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoints: list[Checkpoint],
+        keys: ApiKeys,
+        listener: socket.socket,
+    ) -> None:
+        self._settings = settings
+        self._checkpoints = checkpoints
+        self._listener = listener
+        self._metrics = Metrics()
+        self._lifecycle = Lifecycle(
+            self._metrics,
+            canary_timeout_s=settings.canary_timeout_s,
+            canary_cache_s=settings.canary_cache_s,
+        )
+        core = Core(settings=settings, metrics=self._metrics, lifecycle=self._lifecycle)
+        self._server = Server(
+            uvicorn.Config(
+                create_app(core, keys),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                backlog=2048,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until a signal or a fault; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        starting = asyncio.create_task(self._start())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((serving, starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        exit_code = self._find_exit_code(starting)
+        await self._lifecycle.drain(0.0 if exit_code else self._settings.drain_timeout_s)
+        self._server.should_exit = True
+        await serving
+        starting.cancel()
+        stopping.cancel()
+        if self._lifecycle.classifier is None:
+            _leave_while_loading(exit_code)
+        await self._lifecycle.close()
+        return exit_code
+
+    async def _start(self) -> None:
+        """Load the engines one after the other, prove them, say so, and watch them.
+
+        Returns when one has died.
+        """
+        models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
+        self._lifecycle.open(Classifier(models, self._metrics))
+        await self._lifecycle.check_ready()
+        address = self._listener.getsockname()
+        print(_make_banner(address[0], address[1], models[0]), flush=True)
+        log("ready", models=[model.name for model in models])
+        await self._lifecycle.watch_engines()
+
+    def _load(self, checkpoint: Checkpoint) -> Model:
+        # The engine's process inherits the mask: Ctrl-C must reach us alone, or work
+        # that was accepted would be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        from service.engine import VllmEngine  # seconds: only once the settings are known good
+
+        encoders = load_prompt_encoders(checkpoint)
+        engine = VllmEngine(checkpoint, self._settings, engines=len(self._checkpoints))
+        self._metrics.add_engine(checkpoint.name, engine.collectors)
+        return Model(
+            checkpoint=checkpoint,
+            engine=engine,
+            encoders=encoders,
+            admission=make_admission(self._settings),
+        )
+
+    def _find_exit_code(self, starting: asyncio.Task[None]) -> int:
+        if not starting.done():
+            return 0
+        error = starting.exception()
+        if error is None:
+            return EXIT_ENGINE_DEAD
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        print(f"service: the engine did not start: {reason}", file=sys.stderr)
+        return EXIT_START_FAILED
+
+
+def make_admission(settings: Settings) -> Admission:
+    """Return the queue of one engine: two steps of work at a time, so that it never idles."""
+    return Admission(
+        max_waiting_items=settings.max_waiting_items,
+        max_waiting_tokens=settings.max_waiting_tokens,
+        max_running_items=2 * settings.max_batched_items,
+        max_running_tokens=2 * settings.max_batched_tokens,
+    )
+
+
+def _make_banner(host: str, port: int, model: Model) -> str:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    task = model.checkpoint.manifest.tasks[0]
+    example = orjson.dumps(EXAMPLES[task.label_set.kind]).decode()
+    return (
+        f"NCAL Serve is ready at {url} (docs at {url}/docs). Try: curl -s {url}{find_path(task)} "
+        f"-H 'content-type: application/json' -d '{example}'"
+    )
+
+
+def _leave_while_loading(exit_code: int) -> NoReturn:
+    """A thread that loads cannot be stopped, and nothing is lost with it."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    os._exit(exit_code)

@@ -5,6 +5,7 @@ Both are set on items the model was not trained on, and both answer for a unifor
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,8 @@ def fit_thresholds(
     labels: NDArray[np.integer],
     temperature: float,
     coverage: float = 0.9,
+    *,
+    views: int = 1,
 ) -> list[float]:
     """Least probability, per class, at which the class enters the prediction set.
 
@@ -60,6 +63,9 @@ def fit_thresholds(
     such a rank (fewer than 9 items at 0.9) gets 0: it is in every set, which is all that
     can be promised. Thresholds are cut to six decimals downwards, so that an engine that
     rounds otherwise does not drop items that stand on the threshold.
+
+    Where the rows hold every item `views` times (a turn with and without the turn after),
+    the correction counts items and not rows: the views of an item are not independent.
     """
     scores, truth = check_logits(logits, labels)
     if not 0.0 < coverage < 1.0:
@@ -69,7 +75,7 @@ def fit_thresholds(
     for index in range(scores.shape[1]):
         own = np.sort(probabilities[truth == index, index])[::-1]
         # 90% of 10 is 9, whatever the last bit of 0.9 says.
-        rank = math.ceil(round((len(own) + 1) * coverage, 9))
+        rank = math.ceil(round((len(own) + views) * coverage, 9))
         threshold = float(own[rank - 1]) if rank <= len(own) else 0.0
         thresholds.append(math.floor(threshold * 1e6) / 1e6)
     return thresholds
@@ -93,17 +99,43 @@ def cross_fit(
     `set_size` the mean at equal class sizes.
     Raises ValueError for arrays that do not match or fewer items than folds.
     """
-    scores, truth = check_logits(logits, labels)
+    results = cross_fit_views(
+        {"": logits}, labels, prior, folds=folds, seed=seed, coverage=coverage
+    )
+    return results[""]
+
+
+def cross_fit_views(
+    views: Mapping[str, NDArray[np.floating]],
+    labels: NDArray[np.integer],
+    prior: NDArray[np.floating],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    coverage: float = 0.9,
+) -> dict[str, dict[str, Any]]:
+    """`cross_fit` where one temperature and one set of thresholds serve several views.
+
+    `views` holds the logits of the same items, in the same order, as each mode sees them
+    (`live`, `retrospective`). What is set is set on all views of the other folds together;
+    an item is never on both sides. The answer has one entry a view.
+    """
+    checked = {name: check_logits(logits, labels) for name, logits in views.items()}
+    truth = next(iter(checked.values()))[1]
     if not 2 <= folds <= len(truth):
         raise ValueError(f"{len(truth)} items cannot be dealt into {folds} folds")
     shares = np.asarray(prior, dtype=np.float64)
+    scores = {name: each[0] for name, each in checked.items()}
     held_out = _fit_others(scores, truth, deal_folds(truth, folds, seed), coverage)
     return {
-        "folds": folds,
-        "temperatures": sorted(set(held_out.temperatures.tolist())),
-        "before": _score(scores, np.ones(len(truth)), truth, shares),
-        "after": _score(scores, held_out.temperatures, truth, shares),
-        "sets": _measure_sets(held_out.sets, truth, coverage),
+        name: {
+            "folds": folds,
+            "temperatures": sorted(set(held_out.temperatures.tolist())),
+            "before": _score(scores[name], np.ones(len(truth)), truth, shares),
+            "after": _score(scores[name], held_out.temperatures, truth, shares),
+            "sets": _measure_sets(held_out.sets[name], truth, coverage),
+        }
+        for name in views
     }
 
 
@@ -120,19 +152,24 @@ def deal_folds(labels: Ints, folds: int, seed: int) -> Ints:
 class _HeldOut(NamedTuple):
     temperatures: Floats
     """(items,): the temperature that the other folds set."""
-    sets: NDArray[np.bool_]
-    """(items, classes): whether the class is in the item's prediction set."""
+    sets: dict[str, NDArray[np.bool_]]
+    """View → (items, classes): whether the class is in the item's prediction set."""
 
 
-def _fit_others(scores: Floats, labels: Ints, places: Ints, coverage: float) -> _HeldOut:
+def _fit_others(
+    scores: Mapping[str, Floats], labels: Ints, places: Ints, coverage: float
+) -> _HeldOut:
     temperatures = np.empty(len(labels))
-    sets = np.empty(scores.shape, dtype=np.bool_)
+    sets = {name: np.empty(each.shape, dtype=np.bool_) for name, each in scores.items()}
     for fold in np.unique(places):
         inside = places == fold
-        temperature = fit_temperature(scores[~inside], labels[~inside])
-        thresholds = fit_thresholds(scores[~inside], labels[~inside], temperature, coverage)
+        pooled = np.concatenate([each[~inside] for each in scores.values()])
+        truth = np.tile(labels[~inside], len(scores))
+        temperature = fit_temperature(pooled, truth)
+        thresholds = fit_thresholds(pooled, truth, temperature, coverage, views=len(scores))
         temperatures[inside] = temperature
-        sets[inside] = calibrate_logits(scores[inside], temperature) >= np.array(thresholds)
+        for name, each in scores.items():
+            sets[name][inside] = calibrate_logits(each[inside], temperature) >= thresholds
     return _HeldOut(temperatures, sets)
 
 

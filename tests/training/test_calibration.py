@@ -14,6 +14,7 @@ from training.calibration import (
     COLDEST,
     HOTTEST,
     cross_fit,
+    cross_fit_views,
     deal_folds,
     fit_temperature,
     fit_thresholds,
@@ -156,6 +157,29 @@ def test_cross_fitting_does_not_see_the_measured_fold() -> None:
     result = cross_fit(changed, labels, PRIOR)
     assert expected in result["temperatures"]
     assert len(result["temperatures"]) == 5  # the other four did see the change
+
+
+def test_views_of_an_item_stay_together() -> None:
+    """The same logits twice must set what they set once, and measure the same."""
+    logits, labels = _simulate(10, 600)
+    once = cross_fit(logits, labels, PRIOR)
+    twice = cross_fit_views({"live": logits, "retrospective": logits}, labels, PRIOR)
+    assert twice["live"] == twice["retrospective"]
+    assert twice["live"]["temperatures"] == pytest.approx(once["temperatures"], rel=1e-9)
+    assert twice["live"]["sets"] == once["sets"]
+    rows, truth = np.tile(logits, (2, 1)), np.tile(labels, 2)
+    thresholds = fit_thresholds(rows, truth, 1.0, views=2)
+    assert thresholds == fit_thresholds(logits, labels, 1.0)
+    assert thresholds != fit_thresholds(rows, truth, 1.0)  # twice as sure as it may be
+
+
+def test_each_view_is_measured_by_itself() -> None:
+    logits, labels = _simulate(11, 2000)
+    blurred = logits + np.random.default_rng(0).normal(scale=4.0, size=logits.shape)
+    result = cross_fit_views({"sharp": logits, "blurred": blurred}, labels, PRIOR)
+    assert result["sharp"]["temperatures"] == result["blurred"]["temperatures"]
+    assert result["sharp"]["after"]["nll_uniform"] < result["blurred"]["after"]["nll_uniform"]
+    assert result["sharp"]["sets"]["coverage"] > 0.9 > result["blurred"]["sets"]["coverage"]
 
 
 def test_folds_spread_every_class() -> None:

@@ -80,11 +80,6 @@ class Unauthorized(ServiceError):
 
 
 class Forbidden(ServiceError):
-    slug = "forbidden"
-    title = "Forbidden"
-
-
-class Forbidden(ServiceError):
     """Nobody may do this from there, whatever key it holds."""
 
     slug = "forbidden"

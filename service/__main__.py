@@ -12,18 +12,21 @@ def main(arguments: list[str]) -> int:
     from contract.manifest import CheckpointError
     from service.checkpoints import load_checkpoints
     from service.environment import prepare_environment
-    from service.keys import ApiKeys
+    from service.keys import ApiKeys, KeyFormatError
     from service.logs import configure_logs
+    from service.security import ExposureError, check_exposure
 
     try:
         settings = read_settings(arguments)
+        keys = ApiKeys.read(settings.api_key_hashes, settings.api_key_file)
+        check_exposure(settings.host, keys, allow_no_key=settings.allow_no_key)
         checkpoints = load_checkpoints(settings.checkpoint)
         configure_logs(settings.log_level)
         prepare_environment(settings)
         from service.server import bind_socket, serve
 
-        return serve(settings, checkpoints, ApiKeys({}), bind_socket(settings))
-    except (SettingsError, CheckpointError) as error:
+        return serve(settings, checkpoints, keys, bind_socket(settings))
+    except (SettingsError, KeyFormatError, ExposureError, CheckpointError) as error:
         print(f"service: {error}", file=sys.stderr)
         return EXIT_REFUSED
 

@@ -91,7 +91,8 @@ class Admission:
         self._running_items = 0
         self._running_tokens = 0
         self._rate = DrainRate()
-        self._draining = False
+        self.draining = asyncio.Event()
+        """Set once nothing more is admitted; what lasts long should end then."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -179,7 +180,7 @@ class Admission:
         What still waits after `timeout_s` leaves with Draining; what runs then is left
         to the caller.
         """
-        self._draining = True
+        self.draining.set()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
@@ -187,7 +188,7 @@ class Admission:
                 self._fail(waiter, _shutting_down())
 
     def _refuse_when_draining(self) -> None:
-        if self._draining:
+        if self.draining.is_set():
             raise _shutting_down()
 
     def _check_room(self, items: int, tokens: int, priority: Priority, client: str) -> None:

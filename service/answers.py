@@ -8,7 +8,8 @@ from typing import Any
 
 from contract.predictions import calibrate_logits
 from service.classifier import Classification, ServedTask
-from service.schemas import Options
+from service.errors import ServiceError, to_problem
+from service.schemas import ItemId, Options
 
 
 def format_answer(served: ServedTask, result: Classification, options: Options) -> dict[str, Any]:
@@ -43,3 +44,19 @@ def format_answer(served: ServedTask, result: Classification, options: Options) 
     if options.raw_logits:
         answer["logits"] = dict(zip(ids, result.logits, strict=True))
     return answer
+
+
+def format_result(
+    index: int,
+    identifier: ItemId | None,
+    served: ServedTask,
+    outcome: Classification | ServiceError,
+    options: Options,
+) -> dict[str, Any]:
+    """Return what became of one item of a batch or a stream as JSON-ready data."""
+    result: dict[str, Any] = {"index": index}
+    if identifier is not None:
+        result["id"] = identifier
+    if isinstance(outcome, ServiceError):
+        return result | {"status": "error", "error": to_problem(outcome)}
+    return result | {"status": "ok", "prediction": format_answer(served, outcome, options)}

@@ -3,15 +3,19 @@
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
-from service import information, routes
+from service import dialogue, information, live, routes, stream
 from service.bodies import explain
 from service.errors import InvalidInput, MethodNotAllowed, NotFound
 from service.keys import ApiKeys
 from service.middleware import Telemetry
 from service.openapi import install_openapi
+from service.places import Places
+from service.rate_limit import RateLimit
 from service.requests import Core
-from service.security import Security
+from service.security import Security, SecurityHeaders
+from service.settings import Settings
 
 
 def create_app(core: Core, keys: ApiKeys) -> FastAPI:
@@ -25,13 +29,44 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
         },
     )
     app.state.core = core
-    app.include_router(routes.router)
-    app.include_router(information.router)
-    # The last one added is the outermost.
-    app.add_middleware(Security, keys=keys)
-    app.add_middleware(Telemetry, metrics=core.metrics)
+    app.state.stream_places = Places(core.settings.max_streams, "streams")
+    app.state.live_places = Places(core.settings.max_live_sessions, "live dialogues")
+    for module in (routes, stream, dialogue, live, information):
+        app.include_router(module.router)
+    _add_layers(app, core, keys)
     install_openapi(app)
     return app
+
+
+def _add_layers(app: FastAPI, core: Core, keys: ApiKeys) -> None:
+    """Put the layers around the routes; the last one added is the outermost."""
+    settings = core.settings
+    app.add_middleware(
+        Security,
+        keys=keys,
+        limit=_make_rate_limit(settings),
+        open_metrics=settings.open_metrics,
+        allowed_origins=settings.cors_origins,
+    )
+    app.add_middleware(Telemetry, metrics=core.metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "X-Request-Id", "X-Request-Timeout", "traceparent"),
+            expose_headers=("X-Request-Id", "Retry-After"),
+        )
+    app.add_middleware(SecurityHeaders)
+
+
+def _make_rate_limit(settings: Settings) -> RateLimit | None:
+    if not settings.rate_limit_items_per_s:
+        return None
+    return RateLimit(
+        items_per_s=settings.rate_limit_items_per_s,
+        burst_items=settings.rate_limit_burst_items,
+    )
 
 
 async def _raise_http_error(request: Request, error: Exception) -> None:

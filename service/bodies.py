@@ -6,13 +6,14 @@ Messages name fields and rules, never values.
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from contract.inputs import AnyInput, DialogueTurn, Kind, Problem
+from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
 from service.errors import (
     BodyTooLarge,
     DeadlineExceeded,
@@ -25,6 +26,7 @@ from service.schemas import (
     DialogueTurnBatchItem,
     ItemId,
     ProblemBatchItem,
+    check_item_id,
 )
 from service.settings import Settings
 
@@ -126,10 +128,12 @@ def parse_batch(kind: Kind, data: Any, settings: Settings) -> list[BatchItem]:
         raise _refuse("items", "must not be empty")
     if len(items) > settings.max_batch_items:
         raise _refuse("items", f"has more than {settings.max_batch_items} items; use a stream")
-    return [_parse_batch_item(kind, item, settings, index) for index, item in enumerate(items)]
+    return [
+        parse_batch_item(kind, item, settings, f"items.{index}") for index, item in enumerate(items)
+    ]
 
 
-def check_limits(item: AnyInput, settings: Settings, path: str = "") -> None:
+def check_limits(item: Problem | Turn, settings: Settings, path: str = "") -> None:
     """Raise InvalidInput when a text is too long or has too many turns around it."""
     reasons: list[Reason] = []
     limit = settings.max_text_characters
@@ -151,7 +155,7 @@ def explain(errors: Sequence[Any], path: str = "") -> InvalidInput:
     """Turn pydantic's errors into ours; its inputs, and names a client made up, are left out."""
     reasons: list[Reason] = []
     for error in errors[:_MOST_REASONS]:
-        place, reason = list(error["loc"]), error["msg"]
+        place, reason = list(error["loc"]), error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             place.pop()
             reason = "has an unknown field"
@@ -159,8 +163,8 @@ def explain(errors: Sequence[Any], path: str = "") -> InvalidInput:
     return InvalidInput("the input breaks a rule; `errors` names the fields", reasons=reasons)
 
 
-def _parse_batch_item(kind: Kind, data: Any, settings: Settings, index: int) -> BatchItem:
-    path = f"items.{index}"
+def parse_batch_item(kind: Kind, data: Any, settings: Settings, path: str = "") -> BatchItem:
+    """Return an item of a batch or a stream; what is wrong with it is in the item."""
     identifier: ItemId | None = None
     try:
         item = parse_form(_BATCH_FORMS[kind], data, path)
@@ -175,13 +179,15 @@ def _parse_batch_item(kind: Kind, data: Any, settings: Settings, index: int) -> 
 
 def _read_id(value: Any) -> ItemId | None:
     """The id of an item that is wrong elsewhere, if it can be given back."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    return value if isinstance(value, int) or len(value) <= 256 else None
+    with suppress(ValueError):
+        return check_item_id(value)
+    return None
 
 
 def _refuse(field: str, reason: str) -> InvalidInput:
-    return InvalidInput("the input breaks a rule; `errors` names it", reasons=[Reason(field, reason)])
+    return InvalidInput(
+        "the input breaks a rule; `errors` names it", reasons=[Reason(field, reason)]
+    )
 
 
 def _join(path: str, field: str) -> str:

@@ -5,6 +5,7 @@ Examples are texts of our own and work when pasted.
 
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
@@ -13,10 +14,14 @@ from pydantic.json_schema import models_json_schema
 from contract.inputs import DialogueTurn, Kind, Problem
 from service import __version__
 from service.errors import HTTP_STATUS, PROBLEM_MEDIA_TYPE, Overloaded, ServiceError
+from service.lines import NDJSON, SSE
 from service.schemas import (
+    BatchResult,
+    Dialogue,
     DialogueTurnBatch,
     ProblemBatch,
     ProblemDetails,
+    StreamEnd,
 )
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -25,6 +30,9 @@ _BODIES: tuple[type[BaseModel], ...] = (
     DialogueTurn,
     ProblemBatch,
     DialogueTurnBatch,
+    Dialogue,
+    BatchResult,
+    StreamEnd,
     ProblemDetails,
 )
 PROBLEM_EXAMPLE = {"text": "一个果园收了96千克苹果，每筐最多装8千克，至少需要多少个筐？"}
@@ -48,6 +56,14 @@ _BATCH_EXAMPLES: dict[Kind, dict[str, Any]] = {
             {"id": "t2", "speaker": "student", "text": "老师，我今天有点累。"},
         ]
     },
+}
+_DIALOGUE_EXAMPLE = {
+    "mode": "retrospective",
+    "turns": [
+        {"speaker": "teacher", "text": "三角形的内角和是多少度？"},
+        {"speaker": "student", "text": "一百八十度。"},
+        {"speaker": "teacher", "text": "对，那我们用这个来求第三个角。"},
+    ],
 }
 _FORMS: dict[Kind, str] = {"problem": "Problem", "dialogue-turn": "DialogueTurn"}
 _TIMEOUT_PARAMETER = {
@@ -78,6 +94,33 @@ def describe_any_body(*, batch: bool = False) -> dict[str, Any]:
     suffix = "Batch" if batch else ""
     forms = [{"$ref": _REFERENCE.format(model=name + suffix)} for name in _FORMS.values()]
     return _describe({"anyOf": forms}, (_BATCH_EXAMPLES if batch else EXAMPLES)["problem"])
+
+
+def describe_dialogue() -> dict[str, Any]:
+    """The same for a whole dialogue."""
+    return _describe({"$ref": _REFERENCE.format(model="Dialogue")}, _DIALOGUE_EXAMPLE)
+
+
+def describe_lines(kind: Kind) -> dict[str, Any]:
+    """The same for a stream; a media type of lines is text to OpenAPI."""
+    examples = [orjson.dumps(item).decode() for item in _BATCH_EXAMPLES[kind]["items"]]
+    schema = {
+        "type": "string",
+        "description": f"Lines of JSON, each of the form `{_FORMS[kind]}BatchItem`.",
+    }
+    return _describe(schema, "\n".join(examples), NDJSON)
+
+
+def describe_line_answers() -> dict[str, Any]:
+    """Return the OpenAPI response of a stream."""
+    forms = [{"$ref": _REFERENCE.format(model=name)} for name in ("BatchResult", "StreamEnd")]
+    return {
+        "description": "A line for each item as it is done, and a last line with the totals.",
+        "content": {
+            NDJSON: {"schema": {"anyOf": forms}},
+            SSE: {"schema": {"type": "string"}},
+        },
+    }
 
 
 def describe_errors(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
@@ -130,11 +173,13 @@ def install_openapi(app: FastAPI) -> None:
     app.openapi = build  # type: ignore[method-assign]
 
 
-def _describe(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+def _describe(
+    schema: dict[str, Any], example: Any, media_type: str = "application/json"
+) -> dict[str, Any]:
     return {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": schema, "example": example}},
+            "content": {media_type: {"schema": schema, "example": example}},
         },
         "parameters": [_TIMEOUT_PARAMETER],
     }

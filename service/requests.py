@@ -53,17 +53,21 @@ def make_call(connection: HTTPConnection, mode: Mode, *, wait_for_room: bool = F
 
     Raises InvalidInput when `X-Request-Timeout` is not a number of seconds in range.
     """
-    settings = get_core(connection).settings
-    timeout_s = settings.request_timeout_s
-    header = connection.headers.get("x-request-timeout")
-    if header is not None:
-        timeout_s = _parse_timeout(header, settings.max_request_timeout_s)
+    timeout_s = read_timeout_s(connection, get_core(connection).settings.request_timeout_s)
     return Call(
         mode=mode,
         client=get_client(connection).name,
         deadline=time.monotonic() + timeout_s,
         wait_for_room=wait_for_room,
     )
+
+
+def read_timeout_s(connection: HTTPConnection, default_s: float) -> float:
+    """Return what `X-Request-Timeout` says; InvalidInput when it is no number in range."""
+    header = connection.headers.get("x-request-timeout")
+    if header is None:
+        return default_s
+    return _parse_timeout(header, get_core(connection).settings.max_request_timeout_s)
 
 
 async def encode(

@@ -6,16 +6,15 @@ import orjson
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from service.answers import format_answer
-from service.bodies import BatchItem, parse_batch, parse_item, read_json
-from service.classifier import Classification, ServedTask
+from service.answers import format_answer, format_result
+from service.bodies import parse_batch, parse_item, read_json
+from service.classifier import Classification
 from service.errors import (
     BodyTooLarge,
     DeadlineExceeded,
     Draining,
     EngineDead,
     EngineFailed,
-    Forbidden,
     Internal,
     InvalidInput,
     NotFound,
@@ -25,7 +24,6 @@ from service.errors import (
     ServiceError,
     Unauthorized,
     UnsupportedMediaType,
-    to_problem,
 )
 from service.openapi import describe_any_body, describe_body, describe_errors
 from service.requests import (
@@ -43,12 +41,12 @@ TaskName = Annotated[str, Path(max_length=64)]
 PROBLEM_TASK = "timss"
 TURN_TASK = "irf"
 
-_ERRORS = describe_errors(
+ERRORS = describe_errors(
     Unauthorized, NotFound, BodyTooLarge, UnsupportedMediaType, InvalidInput, RateLimited,
     EngineFailed, Internal, Overloaded, Draining, NotReady, EngineDead, DeadlineExceeded,
 )  # fmt: skip
-_ONE: dict[int | str, dict[str, Any]] = {200: {"model": Answer}, **_ERRORS}
-_BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}, **_ERRORS}
+_ONE: dict[int | str, dict[str, Any]] = {200: {"model": Answer}, **ERRORS}
+_BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}, **ERRORS}
 
 
 class JsonResponse(Response):
@@ -122,9 +120,7 @@ async def classify_task(request: Request, task: TaskName, options: OptionsQuery)
     responses=_BATCH,
     openapi_extra=describe_any_body(batch=True),
 )
-async def classify_task_batch(
-    request: Request, task: TaskName, options: OptionsQuery
-) -> Response:
+async def classify_task_batch(request: Request, task: TaskName, options: OptionsQuery) -> Response:
     return await _classify_batch(request, task, options)
 
 
@@ -164,23 +160,8 @@ async def _classify_batch(request: Request, task: str, options: Options) -> Resp
             outcome: Classification | ServiceError = item.input
         else:
             outcome = next(outcomes)
-        results.append(_format_result(index, item, served, outcome, options))
+        results.append(format_result(index, item.id, served, outcome, options))
         if isinstance(outcome, Classification):
             get_trace(request).add(outcome)
     ok = sum(result["status"] == "ok" for result in results)
     return JsonResponse({"results": results, "ok": ok, "failed": len(results) - ok})
-
-
-def _format_result(
-    index: int,
-    item: BatchItem,
-    served: ServedTask,
-    outcome: Classification | ServiceError,
-    options: Options,
-) -> dict[str, Any]:
-    result: dict[str, Any] = {"index": index}
-    if item.id is not None:
-        result["id"] = item.id
-    if isinstance(outcome, ServiceError):
-        return result | {"status": "error", "error": to_problem(outcome)}
-    return result | {"status": "ok", "prediction": format_answer(served, outcome, options)}

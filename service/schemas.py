@@ -6,11 +6,12 @@ Inputs are those of `contract.inputs`; this file adds options, answers and error
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from contract.inputs import DialogueTurn, Kind, Problem
+from contract.inputs import DialogueTurn, Kind, Problem, Turn
 from contract.labels import LabelSet
 from contract.predictions import Prior
+from service.interaction import DialogueMode, Structure
 
 
 class _Form(BaseModel):
@@ -32,7 +33,15 @@ class Options(_Form):
     manifest's coverage. It does not depend on `prior`."""
 
 
-ItemId = Annotated[str, Field(max_length=256)] | int
+def check_item_id(value: Any) -> str | int:
+    """Return the value if a client may call an item so; ValueError if not."""
+    is_short_text = isinstance(value, str) and len(value) <= 256
+    if not is_short_text and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError("must be an integer or a text of at most 256 characters")
+    return value  # type: ignore[no-any-return]
+
+
+ItemId = Annotated[Annotated[str, Field(max_length=256)] | int, BeforeValidator(check_item_id)]
 """What a client calls an item; it comes back with the result."""
 OptionsQuery = Annotated[Options, Query()]
 
@@ -140,6 +149,47 @@ class BatchAnswer(_Form):
     results: list[BatchResult]
     ok: int
     """How many items are classified."""
+    failed: int
+
+
+class SpokenTurn(Turn):
+    """A turn of a dialogue that is sent whole."""
+
+    id: ItemId | None = None
+    """Comes back with the result."""
+
+
+class Dialogue(_Form):
+    """A tutoring dialogue in spoken order."""
+
+    turns: list[SpokenTurn] = Field(min_length=1)
+    mode: DialogueMode = "retrospective"
+    """`retrospective`: each turn is read with the turns after it; `live`: as if they had not
+    been spoken yet."""
+
+
+class DialogueAnswer(_Form):
+    """A label for every turn, and what the dialogue is like as a whole."""
+
+    mode: DialogueMode
+    turns: list[BatchResult]
+    """In spoken order."""
+    ok: int
+    """How many turns are classified."""
+    failed: int
+    structure: Structure | None
+    """Null when a turn has no label: a gap would falsify it."""
+
+
+class StreamEnd(_Form):
+    """The last line of a stream."""
+
+    status: Literal["end"]
+    reason: str
+    """`complete`, or why the service stopped reading: `draining`, `engine-dead`, `idle`."""
+    items: int
+    """How many lines were taken, and answered."""
+    ok: int
     failed: int
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 import orjson
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
@@ -112,7 +113,7 @@ class Security:
                 self._check_origin(scope)
                 scope.setdefault("state", {})["client"] = self._identify(scope)
             except (Unauthorized, Forbidden) as error:
-                return await _refuse_websocket(error, scope, send)
+                return await make_refusal(error, scope)(scope, receive, send)
         await self._app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Client:
@@ -140,17 +141,14 @@ def _find_header(scope: Scope, wanted: bytes) -> bytes:
     return b""
 
 
-async def _refuse_websocket(error: ServiceError, scope: Scope, send: Send) -> None:
-    """Answer the handshake with a problem: uvicorn offers that extension of ASGI."""
-    body = orjson.dumps(to_problem(error, request_id=scope["state"].get("request_id")))
-    headers = to_headers(error) | {
-        "content-type": PROBLEM_MEDIA_TYPE,
-        "content-length": str(len(body)),
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    start = {"type": "websocket.http.response.start", "status": error.status, "headers": raw}
-    await send(start)
-    await send({"type": "websocket.http.response.body", "body": body})
+def make_refusal(error: ServiceError, scope: Scope) -> Response:
+    """Return the answer to a WebSocket handshake that is refused."""
+    return Response(
+        orjson.dumps(to_problem(error, request_id=scope["state"].get("request_id"))),
+        status_code=error.status,
+        headers=to_headers(error),
+        media_type=PROBLEM_MEDIA_TYPE,
+    )
 
 
 def main(arguments: list[str]) -> None:

@@ -90,6 +90,8 @@ class Process:
                 lifespan="off",
                 server_header=False,
                 backlog=2048,
+                # Sessions refuse what is too large with a message; this bounds memory.
+                ws_max_size=4 * settings.max_live_message_bytes,
                 timeout_graceful_shutdown=5,
             )
         )

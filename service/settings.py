@@ -76,6 +76,41 @@ class Settings(BaseSettings):
     max_json_depth: int = Field(default=16, ge=4)
     """Deepest nesting of a request body."""
 
+    max_line_bytes: int = Field(default=1024 * 1024, ge=1024)
+    """Longest line of a stream; a longer one is answered with an error and skipped."""
+    max_streams: int = Field(default=64, ge=1)
+    """Most streams open at once."""
+    stream_idle_timeout_s: float = Field(default=300.0, gt=0.0)
+    """A stream whose client sends nothing for this long is ended."""
+    stall_timeout_s: float = Field(default=60.0, gt=0.0)
+    """A client of a stream or a live dialogue that takes no answer for this long is gone."""
+    max_dialogue_turns: int = Field(default=2000, ge=1)
+    """Most turns of a dialogue that is sent whole."""
+    max_live_sessions: int = Field(default=1000, ge=1)
+    """Most live dialogues open at once."""
+    max_live_turns: int = Field(default=20_000, ge=1)
+    """Most turns of a live dialogue."""
+    max_live_message_bytes: int = Field(default=128 * 1024, ge=1024)
+    """Largest message of a live dialogue."""
+    live_idle_timeout_s: float = Field(default=300.0, gt=0.0)
+    """A live dialogue in which nothing, not even a ping, is heard for this long is ended."""
+
+    api_key_hashes: str = ""
+    """`name:sha256` of each API key, parted by commas; `python -m service.security` makes
+    them. Without any key everybody may call."""
+    api_key_file: Path | None = None
+    """File with such an entry a line."""
+    allow_no_key: bool = False
+    """Listen on an address others can reach although no key is set."""
+    open_metrics: bool = False
+    """Show `/metrics` without a key."""
+    rate_limit_items_per_s: float = Field(default=0.0, ge=0.0)
+    """Items a second each client may send in the long run; 0 sets no limit."""
+    rate_limit_burst_items: int = Field(default=1000, ge=1)
+    """Items a client may send at once after a pause."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose web pages may call, parted by commas; none by default."""
+
     request_timeout_s: float = Field(default=60.0, gt=0.0)
     """Deadline of a request that does not name one with `X-Request-Timeout`."""
     max_request_timeout_s: float = Field(default=600.0, gt=0.0)
@@ -89,9 +124,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`info` logs a line a request; no level ever logs what was sent."""
 
-    @field_validator("checkpoint", mode="before")
+    @field_validator("checkpoint", "cors_origins", mode="before")
     @classmethod
-    def _split_checkpoints(cls, value: Any) -> Any:
+    def _split_list(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value

@@ -1,0 +1,87 @@
+"""`…/stream`: lines in, lines out, for as long as the client likes."""
+
+from typing import cast
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.bodies import check_media_type
+from service.errors import Draining
+from service.lines import NDJSON, SSE
+from service.openapi import describe_line_answers, describe_lines
+from service.places import Places
+from service.pump import Pump, StreamCall
+from service.requests import get_core, read_timeout_s
+from service.routes import ERRORS, PROBLEM_TASK, TURN_TASK, TaskName
+from service.schemas import Options, OptionsQuery
+
+router = APIRouter(tags=["classify"])
+_JSON_LINES = "application/jsonl"
+_RESPONSES = {200: describe_line_answers(), **ERRORS}
+
+
+class StreamResponse(Response):
+    """Reads the request and writes the response at the same time."""
+
+    def __init__(self, request: Request, stream: StreamCall) -> None:
+        super().__init__(media_type=stream.media_type, headers={"X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._request = request
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        places = cast(Places, self._request.app.state.stream_places)
+        with places.take():
+            await Pump(self._request, self._stream, receive, send).run(self.raw_headers)
+
+
+@router.post(
+    "/classify/problem/stream",
+    summary="Problems without end: lines in, lines out",
+    response_class=StreamResponse,
+    responses=_RESPONSES,
+    openapi_extra=describe_lines("problem"),
+)
+async def stream_problems(request: Request, options: OptionsQuery) -> Response:
+    return _open_stream(request, PROBLEM_TASK, options)
+
+
+@router.post(
+    "/classify/dialogue-turn/stream",
+    summary="Dialogue turns without end: lines in, lines out",
+    response_class=StreamResponse,
+    responses=_RESPONSES,
+    openapi_extra=describe_lines("dialogue-turn"),
+)
+async def stream_dialogue_turns(request: Request, options: OptionsQuery) -> Response:
+    return _open_stream(request, TURN_TASK, options)
+
+
+@router.post(
+    "/classify/tasks/{task}/stream",
+    summary="Items of any task without end: lines in, lines out",
+    response_class=StreamResponse,
+    responses=_RESPONSES,
+    openapi_extra=describe_lines("problem"),
+)
+async def stream_task(request: Request, task: TaskName, options: OptionsQuery) -> Response:
+    return _open_stream(request, task, options)
+
+
+def _open_stream(request: Request, task: str, options: Options) -> Response:
+    core = get_core(request)
+    served = core.lifecycle.require_classifier().find_task(task)
+    check_media_type(request, NDJSON, _JSON_LINES)
+    if served.model.admission.draining.is_set():
+        raise Draining("the service is shutting down; open this on another replica")
+    wants_events = SSE in request.headers.get("accept", "")
+    return StreamResponse(
+        request,
+        StreamCall(
+            served=served,
+            options=options,
+            timeout_s=read_timeout_s(request, core.settings.max_request_timeout_s),
+            media_type=SSE if wants_events else NDJSON,
+        ),
+    )

@@ -1,5 +1,7 @@
 """The ASGI application: layers around routes."""
 
+from typing import NoReturn
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -69,7 +71,7 @@ def _make_rate_limit(settings: Settings) -> RateLimit | None:
     )
 
 
-async def _raise_http_error(request: Request, error: Exception) -> None:
+async def _raise_http_error(request: Request, error: Exception) -> NoReturn:
     """Turn the router's own errors into ours; the outermost layer answers them."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
@@ -81,6 +83,6 @@ async def _raise_http_error(request: Request, error: Exception) -> None:
     raise InvalidInput("the request cannot be read") from None
 
 
-async def _raise_invalid_request(request: Request, error: Exception) -> None:
+async def _raise_invalid_request(request: Request, error: Exception) -> NoReturn:
     assert isinstance(error, RequestValidationError)
     raise explain(error.errors()) from None

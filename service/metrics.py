@@ -46,32 +46,48 @@ class Metrics:
         self._others: list[Collector] = [REGISTRY]
         registry = self.registry
         self.http_requests = Counter(
-            "ncal_http_requests_total", "HTTP requests.", ["route", "method", "status"],
+            "ncal_http_requests_total",
+            "HTTP requests.",
+            ["route", "method", "status"],
             registry=registry,
         )
         self.http_duration = Histogram(
-            "ncal_http_request_duration_seconds", "Time from request to last byte.",
-            ["route", "method"], buckets=LATENCY_BUCKETS_S, registry=registry,
+            "ncal_http_request_duration_seconds",
+            "Time from request to last byte.",
+            ["route", "method"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
         )
         self.items = Counter(
-            "ncal_items_total", "Items by outcome: ok or the type of the error.",
-            ["task", "mode", "outcome"], registry=registry,
+            "ncal_items_total",
+            "Items by outcome: ok or the type of the error.",
+            ["task", "mode", "outcome"],
+            registry=registry,
         )
         self.errors = Counter("ncal_errors_total", "Errors by type.", ["type"], registry=registry)
         self.refusals = Counter(
-            "ncal_refusals_total", "Requests and items refused to protect the service.",
-            ["reason"], registry=registry,
+            "ncal_refusals_total",
+            "Requests and items refused to protect the service.",
+            ["reason"],
+            registry=registry,
         )
         self.stage_duration = Histogram(
-            "ncal_stage_duration_seconds", "Time of an item in each stage.", ["stage"],
-            buckets=LATENCY_BUCKETS_S, registry=registry,
+            "ncal_stage_duration_seconds",
+            "Time of an item in each stage.",
+            ["stage"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
         )
         self.request_items = Histogram(
-            "ncal_request_items", "Items of a request.", ["mode"], buckets=_SIZE_BUCKETS,
+            "ncal_request_items",
+            "Items of a request.",
+            ["mode"],
+            buckets=_SIZE_BUCKETS,
             registry=registry,
         )
         self.cancelled_items = Counter(
-            "ncal_cancelled_items_total", "Items whose client left before they were done.",
+            "ncal_cancelled_items_total",
+            "Items whose client left before they were done.",
             registry=registry,
         )
         self._add_task_metrics()
@@ -85,42 +101,59 @@ class Metrics:
             "ncal_prompt_tokens_total", "Prompt tokens computed.", ["task"], registry=registry
         )
         self.predictions = Counter(
-            "ncal_predictions_total", "Predictions by label.", ["task", "label"],
+            "ncal_predictions_total",
+            "Predictions by label.",
+            ["task", "label"],
             registry=registry,
         )
         self.confidence = Histogram(
-            "ncal_prediction_confidence", "Probability of the predicted label, uniform prior.",
-            ["task"], buckets=_SHARE_BUCKETS, registry=registry,
+            "ncal_prediction_confidence",
+            "Probability of the predicted label, uniform prior.",
+            ["task"],
+            buckets=_SHARE_BUCKETS,
+            registry=registry,
         )
         self.needs_review = Counter(
-            "ncal_needs_review_total", "Predictions without exactly one label in their set.",
-            ["task"], registry=registry,
+            "ncal_needs_review_total",
+            "Predictions without exactly one label in their set.",
+            ["task"],
+            registry=registry,
         )
         self.inputs_cut = Counter(
-            "ncal_inputs_cut_total", "Inputs that were too long and were cut.", ["task"],
+            "ncal_inputs_cut_total",
+            "Inputs that were too long and were cut.",
+            ["task"],
             registry=registry,
         )
         self.training_prior = Gauge(
-            "ncal_training_prior", "Share of a label in the training data.", ["task", "label"],
+            "ncal_training_prior",
+            "Share of a label in the training data.",
+            ["task", "label"],
             registry=registry,
         )
 
     def _add_engine_metrics(self) -> None:
         registry = self.registry
         self.engine_up = Gauge(
-            "ncal_engine_up", "1 while the engine's process lives and its canary passes.",
-            ["model"], registry=registry,
+            "ncal_engine_up",
+            "1 while the engine's process lives and its canary passes.",
+            ["model"],
+            registry=registry,
         )
         self.canary_duration = Histogram(
-            "ncal_canary_duration_seconds", "Time of a readiness canary.",
-            buckets=LATENCY_BUCKETS_S, registry=registry,
+            "ncal_canary_duration_seconds",
+            "Time of a readiness canary.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
         )
         self.canary_failures = Counter(
             "ncal_canary_failures_total", "Readiness canaries that failed.", registry=registry
         )
         self.model_info = Gauge(
-            "ncal_model_info", "1 for each task of a loaded checkpoint.",
-            ["model", "fingerprint", "task"], registry=registry,
+            "ncal_model_info",
+            "1 for each task of a loaded checkpoint.",
+            ["model", "fingerprint", "task"],
+            registry=registry,
         )
         build_info = Gauge("ncal_build_info", "1.", ["version"], registry=registry)
         build_info.labels(__version__).set(1)
@@ -134,9 +167,7 @@ class Metrics:
         self.queue_oldest = Gauge(
             "ncal_queue_oldest_seconds", "Age of the oldest item that waits.", registry=registry
         )
-        self.running_items = Gauge(
-            "ncal_running_items", "Items in the engine.", registry=registry
-        )
+        self.running_items = Gauge("ncal_running_items", "Items in the engine.", registry=registry)
 
     def _start_at_zero(self) -> None:
         for error in HTTP_STATUS:

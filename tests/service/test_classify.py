@@ -1,0 +1,303 @@
+"""Single and batch requests through every layer but the engine."""
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+
+from contract.labels import IRF, TIMSS, Label, LabelSet
+from contract.predictions import calibrate_logits, predict_set, select_rows
+from service.errors import EngineFailed
+from service.schemas import Answer, BatchAnswer
+from tests.contract.characters import CharacterTokenizer
+from tests.contract.examples import make_manifest, make_task
+from tests.service.fake_service import FakeService, compute_scores, run_fake_service
+
+PROBLEM = {"text": "小明有5个苹果，吃了2个，还剩几个？"}
+TURN = {
+    "speaker": "teacher",
+    "text": "为什么这样算？",
+    "previous": [{"speaker": "student", "text": "等于七。"}],
+    "following": [{"speaker": "student", "text": "因为要平均分。"}],
+}
+
+
+def encode(text: str) -> list[int]:
+    return CharacterTokenizer()([text], add_special_tokens=False)["input_ids"][0]
+
+
+async def test_a_problem_gets_the_answer_that_the_scores_imply() -> None:
+    async with run_fake_service() as service:
+        response = await service.client.post("/classify/problem", json=PROBLEM)
+        token_ids = encode("<user>" + PROBLEM["text"] + "<reply>")
+        task = make_task()
+        probabilities = calibrate_logits(
+            task, select_rows(task, compute_scores(service.engine.scored[0], 15))
+        )
+    assert response.status_code == 200
+    answer = response.json()
+    Answer.model_validate(answer)
+    assert service.engine.scored == [token_ids]
+    best = max(range(7), key=probabilities.__getitem__)
+    assert answer["probabilities"] == dict(zip(TIMSS.ids, probabilities, strict=True))
+    assert answer["label"] == TIMSS.ids[best]
+    assert answer["confidence"] == probabilities[best]
+    label = TIMSS.labels[best]
+    names = {"name_en": label.name_en, "name_zh": label.name_zh, "group": label.group}
+    assert names == {name: answer[name] for name in names}
+    assert answer["model"] == {"name": "example", "fingerprint": "0" * 12}
+    assert (answer["prior"], answer["was_cut"], answer["task"]) == ("uniform", False, "timss")
+    assert set(answer).isdisjoint({"logits", "top", "prediction_set"})
+
+
+async def test_a_dialogue_turn_is_read_with_what_was_said_around_it() -> None:
+    async with run_fake_service() as service:
+        response = await service.client.post("/classify/dialogue-turn", json=TURN)
+        bare = {"speaker": "teacher", "text": TURN["text"]}
+        alone = await service.client.post("/classify/dialogue-turn", json=bare)
+    assert response.json()["task"] == "irf"
+    assert set(response.json()["probabilities"]) == set(IRF.ids)
+    with_context, without = map(CharacterTokenizer().decode, service.engine.scored)
+    assert "等于七。" in with_context and "因为要平均分。" in with_context
+    assert "等于七。" not in without and TURN["text"] in without
+    assert alone.status_code == 200
+
+
+async def test_prior_training_weighs_the_classes_by_their_share() -> None:
+    async with run_fake_service() as service:
+        query = {"prior": "training", "raw_logits": "true"}
+        response = await service.client.post("/classify/problem", json=PROBLEM, params=query)
+    answer = response.json()
+    task = make_task()
+    logits = [answer["logits"][label] for label in TIMSS.ids]
+    assert logits == select_rows(task, compute_scores(service.engine.scored[0], 15))
+    expected = calibrate_logits(task, logits, "training")
+    assert [answer["probabilities"][label] for label in TIMSS.ids] == expected
+    assert expected != calibrate_logits(task, logits)
+    assert answer["prior"] == "training"
+    assert answer["confidence"] == max(expected)
+
+
+async def test_top_k_and_prediction_set() -> None:
+    async with run_fake_service() as service:
+        query = {"top_k": 3, "prediction_set": "true"}
+        response = await service.client.post("/classify/problem", json=PROBLEM, params=query)
+        everything = await service.client.post(
+            "/classify/problem", json=PROBLEM, params={"top_k": 99}
+        )
+    answer = response.json()
+    Answer.model_validate(answer)
+    ranked = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])
+    assert [(each["label"], each["probability"]) for each in answer["top"]] == ranked[:3]
+    uniform = [answer["probabilities"][label] for label in TIMSS.ids]
+    chosen = [TIMSS.ids[index] for index in predict_set(make_task(), uniform)]
+    assert answer["prediction_set"] == chosen
+    assert len(everything.json()["top"]) == len(TIMSS.ids)
+
+
+@pytest.mark.parametrize(("threshold", "size"), [(0.0, 7), (1.0, 0)])
+async def test_needs_review_unless_the_set_has_exactly_one_label(
+    threshold: float, size: int
+) -> None:
+    task = make_task(conformal_thresholds=[threshold] * 7)
+    async with run_fake_service(make_manifest(tasks=[task])) as service:
+        query = {"prediction_set": "true"}
+        response = await service.client.post("/classify/problem", json=PROBLEM, params=query)
+        assert len(response.json()["prediction_set"]) == size
+        assert response.json()["needs_review"] is True
+
+
+async def test_one_label_in_the_set_needs_no_review() -> None:
+    task = make_task(temperature=0.01, conformal_thresholds=[0.5] * 7)
+    async with run_fake_service(make_manifest(tasks=[task])) as service:
+        response = await service.client.post("/classify/problem", json=PROBLEM)
+    assert response.json()["needs_review"] is False
+
+
+async def test_the_answer_says_that_the_input_was_cut() -> None:
+    async with run_fake_service() as service:
+        response = await service.client.post("/classify/problem", json={"text": "数" * 500})
+    assert response.json()["was_cut"] is True
+    assert len(service.engine.scored[0]) == 128
+
+
+async def test_a_batch_answers_in_order_and_keeps_ids() -> None:
+    items = [{"id": "a", **PROBLEM}, {"text": "三加四是多少？"}, {"id": 7, "text": "什么是质数？"}]
+    async with run_fake_service() as service:
+        response = await service.client.post("/classify/problem/batch", json={"items": items})
+        singles = [
+            (await service.client.post("/classify/problem", json={"text": item["text"]})).json()
+            for item in items
+        ]
+    answer = response.json()
+    BatchAnswer.model_validate(answer)
+    assert [result["prediction"] for result in answer["results"]] == singles
+    assert [result["index"] for result in answer["results"]] == [0, 1, 2]
+    assert [result.get("id") for result in answer["results"]] == ["a", None, 7]
+    assert (answer["ok"], answer["failed"]) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        ({"id": "bad", "text": " "}, "items.1.text"),
+        ({"id": "bad"}, "items.1.text"),
+        ({"id": "bad", "text": 5}, "items.1.text"),
+        ({"id": "bad", "text": "好", "extra": 1}, "items.1"),
+        ({"id": "bad", "text": "长" * 20_001}, "items.1.text"),
+        ("text", "items.1"),
+        (None, "items.1"),
+        ({"id": {"a": 1}, "text": "好"}, "items.1.id"),
+    ],
+)
+async def test_a_bad_item_fails_alone(item: Any, field: str) -> None:
+    items = [PROBLEM, item, PROBLEM]
+    async with run_fake_service() as service:
+        response = await service.client.post("/classify/problem/batch", json={"items": items})
+    assert response.status_code == 200
+    BatchAnswer.model_validate(response.json())
+    first, bad, last = response.json()["results"]
+    assert first["status"] == last["status"] == "ok"
+    assert bad["status"] == "error"
+    assert bad["error"]["status"] == 422
+    assert bad["error"]["errors"][0]["field"] == field
+    assert bad.get("id") == ("bad" if isinstance(item, dict) and item["id"] == "bad" else None)
+    assert response.json()["failed"] == 1
+
+
+async def test_an_item_the_engine_cannot_compute_fails_alone() -> None:
+    async with run_fake_service() as service:
+        poison = encode("毒")[0]
+        service.engine.fail = lambda token_ids: (
+            EngineFailed("the engine could not compute this item") if poison in token_ids else None
+        )
+        items = [PROBLEM, {"text": "毒"}, {"text": "好"}]
+        response = await service.client.post("/classify/problem/batch", json={"items": items})
+    statuses = [result["status"] for result in response.json()["results"]]
+    assert statuses == ["ok", "error", "ok"]
+    assert response.json()["results"][1]["error"]["type"] == "urn:ncal-serve:error:engine-failed"
+
+
+async def test_a_fault_of_ours_in_one_item_fails_alone_and_tells_nothing() -> None:
+    async with run_fake_service() as service:
+        poison = encode("毒")[0]
+        service.engine.fail = lambda token_ids: (
+            RuntimeError("student text") if poison in token_ids else None
+        )
+        items = [PROBLEM, {"text": "毒"}]
+        response = await service.client.post("/classify/problem/batch", json={"items": items})
+    assert response.json()["results"][0]["status"] == "ok"
+    assert response.json()["results"][1]["error"]["status"] == 500
+    assert "student text" not in response.text
+
+
+async def test_scores_that_are_no_numbers_are_never_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def score(token_ids: list[int], *, priority: int = 0) -> list[float]:
+        return [math.nan] * 15
+
+    async with run_fake_service() as service:
+        monkeypatch.setattr(service.engine, "score", score)
+        response = await service.client.post("/classify/problem", json=PROBLEM)
+    assert response.status_code == 500
+    assert response.json()["type"] == "urn:ncal-serve:error:engine-failed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"items": []}, {"items": "x"}, [], {"items": [PROBLEM], "prior": "uniform"}],
+)
+async def test_a_batch_that_is_none_is_refused_whole(body: Any) -> None:
+    async with run_fake_service() as service:
+        response = await service.client.post("/classify/problem/batch", json=body)
+    assert response.status_code == 422
+    assert service.engine.scored == []
+
+
+async def test_a_batch_that_finds_no_room_is_refused_before_any_work() -> None:
+    limits = {"max_waiting_items": 4, "max_batched_items": 2}
+    async with run_fake_service(**limits) as service:
+        service.engine.open.clear()
+        items = [PROBLEM] * 20
+        response = await service.client.post("/classify/problem/batch", json={"items": items})
+    assert response.status_code == 503
+    assert response.json()["type"] == "urn:ncal-serve:error:overloaded"
+    assert int(response.headers["retry-after"]) >= 1
+    assert service.engine.scored == []
+
+
+async def test_any_task_of_a_manifest_is_served_under_its_name() -> None:
+    labels = LabelSet(
+        task="bloom",
+        kind="problem",
+        name="Bloom level",
+        labels=tuple(
+            Label(
+                id=name, data_label=name, name_en=name, name_zh=name, group="all", definition=name
+            )
+            for name in ("remember", "apply", "create")
+        ),
+    )
+    custom = make_manifest(name="custom", tasks=[make_task(labels)], weights_sha256="1" * 64)
+    async with run_fake_service(make_manifest(), custom) as service:
+        response = await service.client.post("/classify/tasks/bloom", json=PROBLEM)
+        batch = await service.client.post("/classify/tasks/bloom/batch", json={"items": [PROBLEM]})
+        builtin = await service.client.post("/classify/tasks/timss", json=PROBLEM)
+        same = await service.client.post("/classify/problem", json=PROBLEM)
+        listed = await service.client.get("/labels")
+    assert set(response.json()["probabilities"]) == {"remember", "apply", "create"}
+    assert response.json()["model"] == {"name": "custom", "fingerprint": "1" * 12}
+    assert batch.json()["results"][0]["prediction"] == response.json()
+    assert builtin.json() == same.json()
+    paths = {task["task"]: task["path"] for task in listed.json()["tasks"]}
+    assert paths == {
+        "timss": "/classify/problem",
+        "irf": "/classify/dialogue-turn",
+        "bloom": "/classify/tasks/bloom",
+    }
+
+
+async def test_a_task_that_is_not_loaded_is_not_found() -> None:
+    async with run_fake_service(make_manifest(tasks=[make_task()])) as service:
+        turn = await service.client.post("/classify/dialogue-turn", json=TURN)
+        other = await service.client.post("/classify/tasks/none", json=PROBLEM)
+    assert (turn.status_code, other.status_code) == (404, 404)
+    assert "timss" in turn.json()["detail"]
+
+
+async def test_expired_work_is_cancelled_in_the_engine() -> None:
+    async with run_fake_service() as service:
+        service.engine.open.clear()
+        headers = {"X-Request-Timeout": "0.05"}
+        response = await service.client.post("/classify/problem", json=PROBLEM, headers=headers)
+    assert response.status_code == 504
+    assert response.json()["type"] == "urn:ncal-serve:error:deadline-exceeded"
+    assert service.engine.cancelled == 1
+    assert service.classifier.models[0].admission.running_items == 0
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "soon", "inf", "601"])
+async def test_a_timeout_out_of_range_is_refused(value: str) -> None:
+    async with run_fake_service() as service:
+        headers = {"X-Request-Timeout": value}
+        response = await service.client.post("/classify/problem", json=PROBLEM, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "header.x-request-timeout"
+
+
+async def test_many_requests_at_once_all_get_their_own_answer() -> None:
+    texts = [f"{number}加{number}等于几？" for number in range(60)]
+    async with run_fake_service(max_batched_items=4) as service:
+        responses = await asyncio.gather(
+            *(service.client.post("/classify/problem", json={"text": text}) for text in texts)
+        )
+        assert [response.status_code for response in responses] == [200] * 60
+        await check_answers(service, texts, [response.json() for response in responses])
+
+
+async def check_answers(service: FakeService, texts: list[str], answers: list[Any]) -> None:
+    task = make_task()
+    for text, answer in zip(texts, answers, strict=True):
+        scores = compute_scores(encode(f"<user>{text}<reply>"), 15)
+        expected = calibrate_logits(task, select_rows(task, scores))
+        assert list(answer["probabilities"].values()) == expected

@@ -1,0 +1,88 @@
+"""The model card says what the manifest holds, and only of weights that are there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+from contract.labels import IRF, TIMSS
+from contract.manifest import WEIGHTS_NAME, Manifest, Parity, Task, hash_file
+from training.calibration import cross_fit
+from training.errors import BadInput
+from training.metrics import evaluate_task
+from training.model_card import DataSource, count_parameters
+from training.report import write_model_card
+from training.tables import tabulate_summary
+
+
+def _manifest(folder: Path, evaluation: dict[str, object]) -> Manifest:
+    save_file({"score.weight": np.zeros((15, 16), dtype=np.float32)}, folder / WEIGHTS_NAME)
+    tasks = []
+    for label_set, start, figures in ((TIMSS, 0, {}), (IRF, 7, evaluation)):
+        classes = len(label_set.labels)
+        tasks.append(
+            Task(
+                label_set=label_set,
+                rows=tuple(range(start, start + classes)),
+                temperature=1.25,
+                training_prior=(1 / classes,) * classes,
+                conformal_thresholds=(0.1,) * classes,
+                conformal_coverage=0.9,
+                prompt_version="compact-1",
+                max_tokens=128,
+                evaluation=figures,
+            )
+        )
+    return Manifest(
+        name="tiny",
+        created="2026-01-31",
+        base_model="nothing",
+        tasks=tuple(tasks),
+        losses={"name": "logit-adjusted", "tau": 1.0},
+        data_sha256={"data.jsonl": "a" * 64},
+        weights_sha256=hash_file(folder / WEIGHTS_NAME),
+        parity=Parity(engine="vllm 1", dtype="float32", items=9, max_probability_difference=2e-6),
+    )
+
+
+def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    logits, labels, prior = rng.normal(size=(80, 8)), np.arange(80) % 8, np.full(8, 1 / 8)
+    result = evaluate_task(logits, labels, IRF.ids, prior, 1.25)
+    result["cross_fit"] = cross_fit(logits, labels, prior)
+    manifest = _manifest(tmp_path, {"live": result})
+    assert count_parameters(tmp_path / WEIGHTS_NAME) == 240
+    write_model_card(
+        tmp_path,
+        manifest,
+        data=[DataSource("turns", "MIT", "labels")],
+        licence="mit",
+        languages=["zh"],
+        measured="By five-fold cross-validation.",
+        command="python -m training train",
+    )
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert (front["license"], front["language"]) == ("mit", ["zh"])
+    for wanted in (
+        "# tiny", "This task was not evaluated.", tabulate_summary({"irf/live": result}),
+        "| turns | MIT | labels |", "name logit-adjusted, tau 1.0", "2.0e-06", manifest.fingerprint,
+        "| irf | 7–14 | 1.2500 | compact-1 | 128 | 1 / 1 |", "By five-fold cross-validation.",
+        "What it must not be used for", IRF.note, IRF.labels[0].definition,
+    ):  # fmt: skip
+        assert wanted in card
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_model_card_needs_the_weights(content: bytes | None, tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, {})
+    (tmp_path / WEIGHTS_NAME).unlink()
+    if content is not None:
+        (tmp_path / WEIGHTS_NAME).write_bytes(content)
+    with pytest.raises(BadInput, match="cannot be read"):
+        write_model_card(
+            tmp_path, manifest, data=[], licence="mit", languages=["zh"], measured="", command=""
+        )
+    assert not (tmp_path / "README.md").exists()

@@ -1,0 +1,89 @@
+"""Evaluations as Markdown tables: for the report, the model card and the terminal.
+
+`results` maps the name of a measured set (`irf/live`) to what `evaluate_task` returned,
+with the answer of `cross_fit` under `cross_fit` where it was measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contract.labels import LabelSet
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def write_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, figures: bool = True
+) -> str:
+    """A Markdown table; all columns but the first are `figures` (set flush right) or text."""
+    rule = ["---"] + ["---:" if figures else "---"] * (len(header) - 1)
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
+
+
+def tabulate_summary(results: Results) -> str:
+    """Macro recall, accuracy and macro F1 with 95% intervals, and kappa."""
+    header = ["set", "items", "macro recall", "accuracy", "macro F1", "macro F1, equal classes",
+              "kappa"]  # fmt: skip
+    rows = []
+    for name, result in results.items():
+        headline = [
+            _with_interval(result[key], result["intervals"][key])
+            for key in ("macro_recall", "accuracy", "macro_f1")
+        ]
+        rest = [_figure(result[key]) for key in ("macro_f1_uniform", "kappa")]
+        rows.append([name, str(result["items"]), *headline, *rest])
+    return write_table(header, rows)
+
+
+def tabulate_calibration(results: Results) -> str:
+    """Calibration under both priors, and prediction sets; cross-fitted where measured so."""
+    header = ["set", "temperature", "ECE uniform", "ECE training", "Brier uniform",
+              "Brier training", "coverage", "set size"]  # fmt: skip
+    rows = []
+    for name, result in results.items():
+        crossed = result.get("cross_fit")
+        scores = crossed["after"] if crossed else result
+        keys = ("ece_uniform", "ece_training", "brier_uniform", "brier_training")
+        sets = crossed["sets"] if crossed else {}
+        rows.append([
+            name,
+            _figure(result["temperature"]),
+            *(_figure(scores[key]) for key in keys),
+            _figure(sets.get("coverage")),
+            _figure(sets.get("set_size"), digits=2),
+        ])  # fmt: skip
+    return write_table(header, rows)
+
+
+def tabulate_groups(results: Results) -> str:
+    """Macro recall of the frequent, middle and rare classes; answers under the training prior."""
+    header = ["set", "many", "medium", "few", "accuracy, training prior",
+              "macro recall, training prior"]  # fmt: skip
+    rows = []
+    for name, result in results.items():
+        groups = [
+            _figure(result["groups"][key]["macro_recall"]) for key in ("many", "medium", "few")
+        ]
+        answers = result["training_prior_answers"]
+        rows.append([name, *groups, _figure(answers["accuracy"]), _figure(answers["macro_recall"])])
+    return write_table(header, rows)
+
+
+def tabulate_classes(result: Mapping[str, Any], label_set: LabelSet) -> str:
+    """One row a class: name, items, recall with its interval, precision, F1."""
+    rows = []
+    for label in label_set.labels:
+        scores = result["per_class"][label.id]
+        recall = _with_interval(scores["recall"], scores["recall_interval"])
+        rest = [_figure(scores["precision"]), _figure(scores["f1"])]
+        rows.append([f"{label.id} ({label.name_en})", str(scores["support"]), recall, *rest])
+    return write_table(["class", "items", "recall", "precision", "F1"], rows)
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _with_interval(value: float, interval: Sequence[float]) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

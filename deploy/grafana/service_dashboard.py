@@ -25,20 +25,22 @@ _OVERVIEW = Row(
             queries=(Query(expr=f'sum(rate(ncal_items_total{{{ON}, outcome="ok"}}{RATE}))'),),
         ),
         Panel(
-            title="Failed items, 1 h",
-            description="Share of items the service owed and did not give. The objective is 0.1 %.",
+            title="Budget burn, 1 h",
+            description=(
+                "The worst objective of deploy/prometheus/rules/slo.yml: 1 spends the error "
+                "budget of 30 days in 30 days, 14.4 pages."
+            ),
             kind="stat",
-            unit="percentunit",
-            thresholds=((0.001, "orange"), (0.0144, "red")),
-            queries=(Query(expr="max(job:ncal_items_failed:ratio1h)"),),
+            unit="short",
+            thresholds=((1, "orange"), (14.4, "red")),
+            queries=(Query(expr="max(job_sli:ncal_burn:ratio1h)"),),
         ),
         Panel(
-            title="Slow requests, 1 h",
-            description="Share of single-item requests over 0.5 s. The objective is 1 %.",
+            title="Under half a second",
+            description="Share of single-item requests, last 5 minutes. The objective is 99 %.",
             kind="stat",
             unit="percentunit",
-            thresholds=((0.01, "orange"), (0.144, "red")),
-            queries=(Query(expr="max(job:ncal_single_requests_slow:ratio1h)"),),
+            queries=(Query(expr='1 - 0.01 * max(job_sli:ncal_burn:ratio5m{sli="latency"})'),),
         ),
         Panel(
             title="Oldest waiting",
@@ -108,28 +110,28 @@ _RATES = Row(
             ),
         ),
         Panel(
-            title="Failed items: speed of burning the budget",
-            description=(
-                "1 spends the error budget of 30 days in 30 days. Pages: above 14.4 for an hour, "
-                "or above 6 for six."
-            ),
+            title="Burning of the error budget",
+            description="By objective. Pages: above 14.4 for an hour, or above 6 for six hours.",
             unit="short",
-            thresholds=((1, "orange"), (6, "red")),
+            thresholds=((6, "orange"), (14.4, "red")),
             queries=(
-                Query(expr="job:ncal_items_failed:ratio1h / 0.001", legend="1 h"),
-                Query(expr="job:ncal_items_failed:ratio6h / 0.001", legend="6 h"),
-                Query(expr="job:ncal_items_failed:ratio3d / 0.001", legend="3 d"),
+                Query(expr="max by (sli) (job_sli:ncal_burn:ratio1h)", legend="{{sli}}, 1 h"),
+                Query(expr="max by (sli) (job_sli:ncal_burn:ratio6h)", legend="{{sli}}, 6 h"),
+                Query(expr="max by (sli) (job_sli:ncal_burn:ratio3d)", legend="{{sli}}, 3 d"),
             ),
         ),
         Panel(
-            title="Slow requests: speed of burning the budget",
-            description="The same for single-item requests over 0.5 s, of which 1 % may be.",
+            title="Failed items of batches, streams and live dialogues",
+            description="Items per second that ended otherwise than well, by way in and outcome.",
             unit="short",
-            thresholds=((1, "orange"), (6, "red")),
             queries=(
-                Query(expr="job:ncal_single_requests_slow:ratio1h / 0.01", legend="1 h"),
-                Query(expr="job:ncal_single_requests_slow:ratio6h / 0.01", legend="6 h"),
-                Query(expr="job:ncal_single_requests_slow:ratio3d / 0.01", legend="3 d"),
+                Query(
+                    expr=(
+                        "sum by (mode, outcome) (rate(ncal_items_total{"
+                        f'{ON}, mode!="single", outcome!="ok"}}{RATE}))'
+                    ),
+                    legend="{{mode}}, {{outcome}}",
+                ),
             ),
         ),
     ),

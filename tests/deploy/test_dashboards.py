@@ -1,0 +1,77 @@
+"""Dashboards as files: made from their code, and in a form Grafana can draw."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.__main__ import generate
+from deploy.grafana.model_dashboard import MODEL
+from deploy.grafana.panels import GRID_WIDTH, Dashboard
+from deploy.grafana.service_dashboard import SERVICE
+from tests.deploy.expressions import ROOT
+
+PROVISIONING = ROOT / "deploy/grafana/provisioning"
+
+
+@pytest.mark.parametrize("path", generate(), ids=lambda path: path.name)
+def test_committed_file_is_what_its_source_makes(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == generate()[path], "run `python -m deploy`"
+
+
+def test_no_dashboard_lies_there_that_is_not_made() -> None:
+    assert set((ROOT / "deploy/grafana/dashboards").iterdir()) <= set(generate())
+
+
+@pytest.mark.parametrize("dashboard", [SERVICE, MODEL], ids=lambda dashboard: dashboard.uid)
+def test_panels_have_their_own_id_and_place(dashboard: Dashboard) -> None:
+    panels = dashboard.to_json()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        cells = set(_cells(panel["gridPos"]))
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < GRID_WIDTH
+        taken |= cells
+
+
+def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
+    for x in range(place["x"], place["x"] + place["w"]):
+        for y in range(place["y"], place["y"] + place["h"]):
+            yield x, y
+
+
+@pytest.mark.parametrize("dashboard", [SERVICE, MODEL], ids=lambda dashboard: dashboard.uid)
+def test_every_panel_explains_itself(dashboard: Dashboard) -> None:
+    for row in dashboard.rows:
+        titles = [panel.title for panel in row.panels]
+        assert len(set(titles)) == len(titles)
+        for panel in row.panels:
+            assert panel.description.endswith((".", "?"))
+            assert panel.unit
+
+
+def test_provisioned_names_are_those_the_dashboards_use() -> None:
+    [source] = _read("datasources/prometheus.yml")["datasources"]
+    [provider] = _read("dashboards/ncal.yml")["providers"]
+    assert source["type"] == "prometheus"
+    assert provider["type"] == "file"
+    for dashboard in (SERVICE, MODEL):
+        [choice] = [
+            variable
+            for variable in dashboard.to_json()["templating"]["list"]
+            if variable["name"] == "datasource"
+        ]
+        assert choice["query"] == source["type"]
+
+
+def test_grafana_knows_how_often_prometheus_scrapes() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    [source] = _read("datasources/prometheus.yml")["datasources"]
+    assert source["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((PROVISIONING / name).read_text(encoding="utf-8"))

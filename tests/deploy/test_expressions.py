@@ -1,0 +1,118 @@
+"""What can be said of rules and dashboards without a Prometheus."""
+
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from service.errors import HTTP_STATUS
+from tests.deploy.expressions import (
+    ROOT,
+    RULE_FILES,
+    TARGET_LABELS,
+    Expression,
+    legend_labels,
+    read_alerts,
+    read_panels,
+    read_recordings,
+    read_rules,
+    service_metrics,
+    strip_suffix,
+    vllm_metrics,
+)
+from tests.deploy.promql import find_names
+
+EVERY = [*read_recordings(), *read_alerts(), *read_panels()]
+# The Python client's own, and Prometheus' word on whether a scrape went well.
+FOREIGN = {"up", "process_start_time_seconds", "process_resident_memory_bytes"}
+VLLM_LABELS = {"model_name", "engine", "finished_reason", "le"}
+
+
+def _id(expression: Expression) -> str:
+    return expression.where
+
+
+@pytest.mark.parametrize("expression", EVERY, ids=_id)
+def test_expression_names_only_metrics_that_exist(expression: Expression) -> None:
+    own = service_metrics()
+    recorded = {rule.where for rule in read_recordings()}
+    vllm = vllm_metrics()
+    metrics = find_names(expression.expr).metrics
+    assert metrics
+    for metric in metrics:
+        if metric.startswith("vllm:"):
+            assert vllm is None or strip_suffix(metric) in vllm, metric
+        else:
+            assert metric in own.keys() | recorded | FOREIGN, metric
+
+
+@pytest.mark.parametrize("expression", EVERY, ids=_id)
+def test_expression_names_only_labels_its_metrics_have(expression: Expression) -> None:
+    own = service_metrics()
+    names = find_names(expression.expr)
+    available = set(TARGET_LABELS)
+    for metric, labels in names.selectors:
+        if metric in own:
+            assert labels <= own[metric] | TARGET_LABELS, (metric, labels)
+        available |= _labels_of(metric)
+    assert names.grouping <= available
+    assert legend_labels(expression.legend) <= names.grouping | {"task"}
+
+
+def _labels_of(metric: str) -> set[str]:
+    """Return the labels that a metric, raw or recorded, can have beside its target's."""
+    if metric.startswith("vllm:"):
+        return VLLM_LABELS
+    own = service_metrics()
+    if metric in own:
+        return set(own[metric])
+    level = metric.split(":")[0]
+    return set(level.split("_"))
+
+
+def test_failed_items_are_those_with_a_server_error() -> None:
+    failed = "|".join(sorted(error.slug for error, status in HTTP_STATUS.items() if status >= 500))
+    spent = [rule for rule in read_recordings() if rule.where == "job_sli:ncal_spent:rate5m"]
+    assert [f'outcome=~"{failed}"' in rule.expr for rule in spent].count(True) == 1
+
+
+def test_scrape_configuration_finds_the_rules_and_names_their_job() -> None:
+    path = ROOT / "deploy/prometheus/prometheus.yml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = {file for pattern in config["rule_files"] for file in path.parent.glob(pattern)}
+    assert found == set(RULE_FILES)
+    assert config["scrape_configs"][0]["job_name"] == "ncal-serve"
+
+
+def test_each_alert_says_how_bad_and_what() -> None:
+    alerts = [rule for rule in read_rules() if "alert" in rule]
+    assert len({rule["alert"] for rule in alerts}) == len(alerts)
+    for rule in alerts:
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["annotations"]["summary"]
+
+
+def test_each_alert_has_a_unit_test_and_a_section_in_the_handbook() -> None:
+    tests = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "deploy/prometheus/tests").glob("*.test.yml")
+    )
+    handbook = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    for alert in read_alerts():
+        assert f"alertname: {alert.where}\n" in tests
+        assert f"`{alert.where}`" in handbook
+
+
+def test_promtool_accepts_the_configuration_and_its_unit_tests_pass() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: the package prometheus)")
+    directory = ROOT / "deploy/prometheus"
+    unit_tests = [str(path) for path in sorted(directory.glob("tests/*.test.yml"))]
+    assert unit_tests
+    for arguments in (["check", "config", "prometheus.yml"], ["test", "rules", *unit_tests]):
+        done = subprocess.run(
+            [promtool, *arguments], cwd=directory, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -132,7 +132,7 @@ def _describe_use(manifest: Manifest) -> str:
     rows = [
         [
             task.label_set.task,
-            f"{min(task.rows)}–{max(task.rows)}",
+            ", ".join(map(str, task.rows)),
             f"{task.temperature:.4f}",
             task.prompt_version,
             str(task.max_tokens),
@@ -152,7 +152,7 @@ def _describe_use(manifest: Manifest) -> str:
 
 
 def _describe_training(manifest: Manifest, data: Sequence[DataSource], command: str) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in manifest.losses.items())
+    options = ", ".join(f"`{key}` {value}" for key, value in manifest.losses.items())
     parts = [
         "## How it was trained\n",
         write_table(["data", "licence", "used for"], data, figures=False),

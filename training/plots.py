@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.probabilities import Floats
+from training.probabilities import BINS, Floats
 
 _DPI = 150
 _POINTS = 3000  # of a projection; more would only hide one another
@@ -65,7 +65,8 @@ def draw_reliability(result: Mapping[str, Any], title: str, path: Path) -> None:
         upper.scatter(confidences, accuracies, s=12 + 300 * weights, marker=_MARKERS[index],
                       color=colour, alpha=np.where(solid, 0.9, 0.35), linewidths=0,
                       clip_on=False, zorder=3)  # fmt: skip
-        lower.bar(confidences + (index - 0.5) * 0.022, weights, width=0.02, color=colour,
+        middles = (np.minimum(np.floor(confidences * BINS), BINS - 1) + 0.5) / BINS
+        lower.bar(middles + (index - 0.5) * 0.026, weights, width=0.024, color=colour,
                   label=label)  # fmt: skip
     upper.set(title=title, ylabel="share of right answers", xlim=(0, 1.02), ylim=(0, 1.02))
     lower.set(xlabel="confidence (probability of the answer)", ylabel="share\nof answers")

@@ -77,7 +77,7 @@ def test_adjusted_logits_answer_for_a_uniform_prior() -> None:
         torch.autograd.backward(loss)
         return loss.item()
 
-    optimizer.step(step)  # type: ignore[no-untyped-call]
+    optimizer.step(step)
     shares = table.detach().softmax(dim=1)
     assert shares[1, 1].item() == pytest.approx(0.5 / (0.5 + 0.2), abs=1e-4)
     assert shares[0, 1].item() == pytest.approx(0.5 / (0.5 + 0.8), abs=1e-4)

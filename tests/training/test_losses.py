@@ -161,7 +161,7 @@ def _run_rank(rank: int, folder: str) -> None:
 
 
 def test_two_processes_equal_one_on_the_whole_batch(tmp_path: Path) -> None:
-    spawn(_run_rank, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    spawn(_run_rank, args=(str(tmp_path),), nprocs=2)
     for name, sizes in _SPLITS.items():
         features, labels = _batch(13, rows=sum(sizes))
         weight = torch.eye(6, dtype=torch.float64, requires_grad=True)

@@ -68,8 +68,9 @@ def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
     assert (front["license"], front["language"]) == ("mit", ["zh"])
     for wanted in (
         "# tiny", "This task was not evaluated.", tabulate_summary({"irf/live": result}),
-        "| turns | MIT | labels |", "name logit-adjusted, tau 1.0", "2.0e-06", manifest.fingerprint,
-        "| irf | 7–14 | 1.2500 | compact-1 | 128 | 1 / 1 |", "By five-fold cross-validation.",
+        "| turns | MIT | labels |", "`name` logit-adjusted, `tau` 1.0", "2.0e-06",
+        "| irf | 7, 8, 9, 10, 11, 12, 13, 14 | 1.2500 | compact-1 | 128 | 1 / 1 |",
+        "By five-fold cross-validation.", manifest.fingerprint,
         "What it must not be used for", IRF.note, IRF.labels[0].definition,
     ):  # fmt: skip
         assert wanted in card
@@ -86,3 +87,12 @@ def test_model_card_needs_the_weights(content: bytes | None, tmp_path: Path) -> 
             tmp_path, manifest, data=[], licence="mit", languages=["zh"], measured="", command=""
         )
     assert not (tmp_path / "README.md").exists()
+
+
+def test_model_card_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, {}).model_copy(update={"parity": None})
+    (tmp_path / "README.md").mkdir()
+    with pytest.raises(BadInput, match="cannot be written"):
+        write_model_card(
+            tmp_path, manifest, data=[], licence="mit", languages=["zh"], measured="", command=""
+        )

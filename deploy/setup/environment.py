@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -201,6 +202,22 @@ def digest_locks(layer: str) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def check_machine(accelerator: str, *, image: bool) -> None:
+    """Fail, before anything is downloaded, where the packages could not work."""
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        fail("vLLM has packages for Linux on x86_64 and aarch64 only. Elsewhere, use Docker.")
+    if accelerator == "cpu" or image:
+        return
+    if shutil.which("nvidia-smi") is None:
+        fail("no NVIDIA driver was found (nvidia-smi). Install it, or run it on the CPU.")
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler or not Path(sysconfig.get_path("include"), "Python.h").exists():
+        fail(
+            "on a GPU, Triton builds its launcher with a C compiler and Python's headers, and "
+            "one of them is missing. Install them (Debian, Ubuntu: apt install gcc python3-dev)."
+        )
+
+
 def take_lock() -> int:
     """Wait for the right to change the environment; return the open file that stands for it."""
     lock = os.open(__file__, os.O_RDONLY)
@@ -217,6 +234,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the environment lies")
     parser.add_argument("accelerator", choices=["cpu", "gpu"])
     parser.add_argument("--dev", action="store_true", help="with training and the tests")
+    parser.add_argument("--image", action="store_true", help="for a machine other than this one")
     arguments = parser.parse_args()
     wanted = [arguments.accelerator] + ["dev"] * arguments.dev
     digests = {layer: digest_locks(layer) for layer in wanted}
@@ -225,8 +243,7 @@ def main() -> None:
     layers = environment.read_layers()
     if digests.items() <= layers.items():
         return
-    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
-        fail("vLLM has packages for Linux on x86_64 and aarch64 only. Elsewhere, use Docker.")
+    check_machine(arguments.accelerator, image=arguments.image)
     # A changed lock starts from nothing: what an old one left behind could change an answer.
     stale = any(digests.get(layer, digest) != digest for layer, digest in layers.items())
     if stale or not layers:

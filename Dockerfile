@@ -1,0 +1,72 @@
+# NCAL Serve. `docker build .` makes the CPU image, `docker build --target gpu .` the GPU one.
+# Needs BuildKit. Packages come from PyPI or, with --build-arg PIP_INDEX_URL=…, from a mirror;
+# one that asks for a password comes in a pip.conf: --secret id=pip,src=pip.conf, and stays
+# out of every layer.
+
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+
+FROM ${PYTHON_IMAGE} AS packages-cpu
+WORKDIR /build
+COPY deploy/setup/environment.py deploy/setup/
+COPY deploy/setup/locks/torch-cpu.txt deploy/setup/locks/cpu.txt deploy/setup/locks/
+ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=cache,target=/root/.cache/pip \
+    python3 deploy/setup/environment.py /opt/venv cpu --image
+
+
+FROM ${PYTHON_IMAGE} AS packages-gpu
+WORKDIR /build
+COPY deploy/setup/environment.py deploy/setup/
+COPY deploy/setup/locks/gpu.txt deploy/setup/locks/
+ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=cache,target=/root/.cache/pip \
+    python3 deploy/setup/environment.py /opt/venv gpu --image
+
+
+FROM ${PYTHON_IMAGE} AS base
+# /cache holds what vLLM and PyTorch keep between starts; mount a volume there. Everything
+# else may be read-only, but for a tmpfs at /tmp.
+RUN groupadd --gid 10001 ncal \
+    && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin ncal \
+    && install --directory --owner 10001 --group 10001 /cache
+ENV HF_HUB_OFFLINE=1 \
+    HOME=/tmp \
+    NCAL_HOST=0.0.0.0 \
+    PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    TORCHINDUCTOR_CACHE_DIR=/cache/inductor \
+    TRITON_CACHE_DIR=/cache/triton \
+    XDG_CACHE_HOME=/cache
+WORKDIR /app
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "service"]
+# Ready means that a real prompt went through every engine. No proxy stands in between.
+HEALTHCHECK --interval=10s --timeout=7s --start-period=180s --retries=3 \
+    CMD ["/opt/venv/bin/python", "-I", "-S", "-c", "from http.client import HTTPConnection as H; c = H('127.0.0.1', 8000, timeout=6); c.request('GET', '/health/ready'); raise SystemExit(c.getresponse().status != 200)"]
+
+
+FROM base AS gpu
+# Triton builds its launcher when it first meets the GPU's driver, which no build has, so
+# this image, unlike the CPU one, carries a C compiler.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=packages-gpu /opt/venv /opt/venv
+COPY contract contract
+COPY service service
+RUN ["/opt/venv/bin/python", "-m", "compileall", "-q", "contract", "service"]
+USER 10001:10001
+
+
+# Last, so that it is the default.
+FROM base AS cpu
+COPY --from=packages-cpu /opt/venv /opt/venv
+COPY contract contract
+COPY service service
+RUN ["/opt/venv/bin/python", "-m", "compileall", "-q", "contract", "service"]
+USER 10001:10001

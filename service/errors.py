@@ -160,6 +160,7 @@ HTTP_STATUS: dict[type[ServiceError], int] = {
 
 _EXTRA_HEADERS: dict[type[ServiceError], dict[str, str]] = {
     Unauthorized: {"WWW-Authenticate": "Bearer"},
+    BodyTooLarge: {"Connection": "close"},  # or the server would read the rest of the body
 }
 
 

@@ -111,10 +111,10 @@ class Lifecycle:
         """Refuse new work, and wait until what was accepted is done or the time is up."""
         self._draining = True
         log("draining", timeout_s=timeout_s)
-        if self.classifier is not None:
-            await asyncio.gather(
-                *(model.admission.drain(timeout_s) for model in self.classifier.models)
-            )
+        models = self.classifier.models if self.classifier else ()
+        for model in models:
+            model.admission.draining.set()  # at once, not when `gather` comes to it
+        await asyncio.gather(*(model.admission.drain(timeout_s) for model in models))
 
     async def close(self) -> None:
         """Stop the engines."""

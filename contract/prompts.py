@@ -148,9 +148,7 @@ class PromptEncoder:
             for item, group in zip(items, pieces, strict=True)
         ]
 
-    def _assemble(
-        self, item: AnyInput, segments: list[Segment], texts: list[list[int]]
-    ) -> Prompt:
+    def _assemble(self, item: AnyInput, segments: list[Segment], texts: list[list[int]]) -> Prompt:
         instruction = self._encode_fixed(_instruction_of(item, self.version))
         markers = [
             self._encode_fixed((_LINE_BREAK if index else "") + segment.marker)

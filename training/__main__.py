@@ -32,8 +32,7 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from training.recipe import TrainRecipe
-    from training.report import print_summary
-    from training.train import prepare, train
+    from training.train import prepare, summarize, train
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     if options.check:
@@ -41,21 +40,21 @@ def _train(options: argparse.Namespace) -> None:
         print(f"{options.recipe}: in order, {len(examples):,} examples")
         return
     manifest = train(recipe)
-    print_summary(manifest)
+    for task in manifest.tasks:
+        print(summarize(task.label_set.task, task.evaluation))
     print(f"checkpoint {recipe.output} ({manifest.fingerprint})")
 
 
 def _crossvalidate(options: argparse.Namespace) -> None:
     from training.recipe import TrainRecipe
-    from training.train import evaluate, prepare
+    from training.train import evaluate, prepare, summarize
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     label_sets, examples, tokenizer = prepare(recipe)
     if not options.check:
         _, evaluation = evaluate(recipe, label_sets, examples, tokenizer)
         for task, modes in evaluation.items():
-            for mode, metrics in modes.items():
-                print(f"{task} {mode}: macro recall {metrics['macro_recall']:.4f}")
+            print(summarize(task, modes))
 
 
 def _baseline(options: argparse.Namespace) -> None:
@@ -83,7 +82,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "overrides", nargs="*", metavar="key.path=value", help="override a value of the recipe"
     )
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)
 
 
 if __name__ == "__main__":

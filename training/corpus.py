@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract.inputs import DialogueTurn, Problem, Turn
+from contract.inputs import DialogueTurn, Problem, Speaker, Turn
 from contract.prompts import ContextWindow, format_message
 from training.errors import BadInput
 from training.tokenizer import ASSISTANT, END, USER
@@ -114,7 +114,9 @@ def _as_document(message: str, answer: str | None = None) -> str:
 
 def _cut_dialogue(dialogue: Sequence[str], rng: random.Random) -> Iterator[str]:
     """Half of a dialogue as running text, half as turns asked for with their context."""
-    speakers = ("teacher", "student") if rng.random() < 0.5 else ("student", "teacher")
+    speakers: tuple[Speaker, Speaker] = ("teacher", "student")
+    if rng.random() < 0.5:
+        speakers = ("student", "teacher")
     turns = [Turn(speaker=speakers[i % 2], text=text) for i, text in enumerate(dialogue)]
     start = 0
     while start < len(turns):

@@ -102,5 +102,5 @@ def _split_tasks(
 def _save(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
     """Write whole or not at all: a fold that exists is a finished fold."""
     temporary = path.with_name(path.stem + ".partial.npz")
-    np.savez(temporary, **arrays)
+    np.savez(temporary, allow_pickle=False, **arrays)
     temporary.replace(path)

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -15,6 +16,7 @@ from contract.prompts import Prompt
 from training.batches import build_encoder
 from training.data import Example, fingerprint_sources, strip_following
 from training.errors import BadInput
+from training.model_card import DataSource, write_model_card
 from training.parity import prove_parity
 from training.recipe import TrainRecipe
 
@@ -34,7 +36,9 @@ def export_checkpoint(
         _save_model(model, tokenizer, staging, getattr(torch, recipe.export_dtype))
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
-        raise BadInput(f"{staging}: cannot be written: {error}; free space or choose another output") from error  # noqa: E501
+        raise BadInput(
+            f"{staging}: cannot be written: {error}; free space or choose another output"
+        ) from error
     prompts = _choose_prompts(recipe, tokenizer, examples)
     manifest = Manifest(
         name=recipe.name,
@@ -48,6 +52,16 @@ def export_checkpoint(
     )
     write_manifest(manifest, staging)
     recipe.write(staging / "recipe.yaml")
+    if recipe.card is not None:
+        write_model_card(
+            staging,
+            manifest,
+            data=[DataSource(*row) for row in recipe.card.data],
+            licence=recipe.card.licence,
+            languages=recipe.card.languages,
+            measured=f"by {recipe.evaluation.folds}-fold cross-validation on the training data",
+            command=recipe.card.command,
+        )
     _replace(recipe.output, staging)
     return manifest
 
@@ -55,7 +69,8 @@ def export_checkpoint(
 def _save_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype
 ) -> None:
-    model.to(dtype).save_pretrained(folder, max_shard_size="100GB")
+    cast(torch.nn.Module, model).to(dtype)
+    model.save_pretrained(folder, max_shard_size="100GB")
     tokenizer.save_pretrained(folder)
     # transformers 5 names its new base class here; every release knows the old name.
     path = folder / "tokenizer_config.json"

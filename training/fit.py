@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
 from torch import Tensor
 from transformers import (
     PreTrainedModel,
@@ -42,9 +41,8 @@ def fit(
     """Fine-tune the backbone on all examples and return the merged model, in float32."""
     options = recipe.optimisation
     set_seed(options.seed)
-    model: PreTrainedModel | PeftModel = load_classifier(recipe.backbone, tokenizer, label_sets)
-    if recipe.lora is not None:
-        model = add_lora(model, recipe.lora)
+    plain = load_classifier(recipe.backbone, tokenizer, label_sets)
+    model = plain if recipe.lora is None else add_lora(plain, recipe.lora)
     encoder = build_encoder(tokenizer, recipe.prompt)
     dataset = TrainingExamples(examples, encoder, recipe.augmentation, options.seed)
     trainer = CollapseTrainer(
@@ -55,7 +53,8 @@ def fit(
     )
     trainer.set_task_losses(recipe.loss, examples, label_sets)
     trainer.train()
-    return merge_lora(trainer.accelerator.unwrap_model(trainer.model)).float().eval()
+    merged = merge_lora(trainer.accelerator.unwrap_model(trainer.model))
+    return cast(PreTrainedModel, merged.float().eval())
 
 
 class CollapseTrainer(Trainer):
@@ -126,7 +125,7 @@ class CollapseTrainer(Trainer):
         return classification + loss.tc_weight * collapse
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        dataset = cast(TrainingExamples, train_dataset or self.train_dataset)
         generator = torch.Generator().manual_seed(self.args.seed)
         return LengthGroupedSampler(
             self.args.train_batch_size, lengths=dataset.lengths, generator=generator
@@ -138,7 +137,7 @@ def predict_scores(
 ) -> NDArray[np.float32]:
     """Return all scores (items, rows of the head) in float32, in the order of the prompts."""
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
-    scores = np.empty((len(prompts), model.config.num_labels), dtype=np.float32)
+    scores = np.empty((len(prompts), cast(int, model.config.num_labels)), dtype=np.float32)
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]

@@ -1,6 +1,7 @@
 """A Hugging Face decoder with one linear head over all tasks, plain or with LoRA."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from contract.labels import LabelSet
@@ -30,18 +32,36 @@ def assign_rows(label_sets: Sequence[LabelSet]) -> dict[str, list[int]]:
 
 def load_tokenizer(backbone: str) -> PreTrainedTokenizerBase:
     """Load the backbone's tokenizer; it must have a chat template. Pads on the right."""
+    if not Path(backbone).is_dir() and backbone.count("/") != 1:
+        raise BadInput(
+            f"{backbone}: no such directory, and no `owner/name` of the Hugging Face hub; "
+            "for the bundled model run `python -m training pretrain` first"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(backbone, padding_side="right")
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{backbone}: no tokenizer there ({error}); for the bundled model run "
-            "`python -m training pretrain` first"
-        ) from error
+        raise BadInput(f"{backbone}: no tokenizer can be loaded from it ({error})") from error
+    _check_tokenizer(backbone, tokenizer)
     if tokenizer.chat_template is None:
         raise BadInput(f"{backbone}: the tokenizer has no chat template; use an instruct model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def _check_tokenizer(backbone: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a backbone whose `tokenizer.json` AutoTokenizer does not follow.
+
+    For some model types (`qwen2` among them) transformers 5 builds the tokenizer it
+    expects there, whatever the file says; text would silently become wrong tokens.
+    """
+    probe = "小明有3支铅笔，x² = 9？"
+    as_written = PreTrainedTokenizerFast.from_pretrained(backbone)
+    if tokenizer(probe)["input_ids"] != as_written(probe)["input_ids"]:
+        raise BadInput(
+            f"{backbone}: transformers replaces this tokenizer by {type(tokenizer).__name__}, "
+            "because of the `model_type` in config.json; use the tokenizer of that type"
+        )
 
 
 def load_classifier(

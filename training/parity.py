@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ def _score_with_engine(checkpoint: str, prompts_path: str, scores_path: str) -> 
     from vllm import LLM, PoolingParams
     from vllm.inputs import tokens_input
 
-    prompts = json.loads(Path(prompts_path).read_text())
+    prompts: list[list[int]] = json.loads(Path(prompts_path).read_text())
     llm = LLM(
         model=checkpoint,
         runner="pooling",
@@ -112,7 +113,7 @@ def _score_with_engine(checkpoint: str, prompts_path: str, scores_path: str) -> 
         disable_log_stats=True,
     )
     outputs = llm.encode(
-        [tokens_input(prompt) for prompt in prompts],
+        cast(Any, [tokens_input(prompt) for prompt in prompts]),
         pooling_params=PoolingParams(task="classify", use_activation=False),
         pooling_task="classify",
         use_tqdm=False,
@@ -124,7 +125,8 @@ def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float64]:
     weights: NDArray[np.float64] = np.exp(
         scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
     )
-    return weights / weights.sum(axis=1, keepdims=True)
+    probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
     Trainer,
     TrainingArguments,
     set_seed,
@@ -76,9 +76,15 @@ def pretrain(recipe: PretrainRecipe) -> None:
     (recipe.output / "pretrain.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def build_model(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """A Qwen2 decoder with tied embeddings, initialised at random."""
-    config = Qwen2Config(
+def build_model(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A decoder as Qwen2's, with tied embeddings, initialised at random.
+
+    Qwen2 is Llama with biases in the attention, and is written down as that: whatever
+    tokenizer lies beside a `qwen2` model, AutoTokenizer of transformers 5 (and with it
+    `vllm serve`) silently puts Qwen's own in its place.
+    """
+    config = LlamaConfig(
+        attention_bias=True,
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.intermediate_size,
@@ -90,10 +96,11 @@ def build_model(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast) -> Q
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
-        # Scores of short sequences are small: the plain kernel is the faster one on CPU.
-        attn_implementation="eager",
     )
-    return Qwen2ForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    # Scores of short sequences are small: the plain kernel is the faster one on CPU.
+    model.set_attn_implementation("eager")
+    return model
 
 
 def pack_blocks(

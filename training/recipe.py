@@ -100,6 +100,18 @@ class EvaluationRecipe(Settings):
     """Examples, the longest among them, on which vLLM must agree with transformers."""
 
 
+class CardRecipe(Settings):
+    """What the model card says beyond the manifest."""
+
+    licence: str
+    """Identifier as the Hugging Face hub has it."""
+    languages: list[str]
+    command: str
+    """What builds the checkpoint again."""
+    data: list[tuple[str, str, str]]
+    """Name, licence and use of each data set."""
+
+
 class TrainRecipe(Settings):
     """A fine-tuning run from backbone to checkpoint."""
 
@@ -119,4 +131,6 @@ class TrainRecipe(Settings):
     optimisation: OptimisationRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
     evaluation: EvaluationRecipe = EvaluationRecipe()
+    card: CardRecipe | None = None
+    """None writes no model card."""
     export_dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from contract.manifest import Manifest, Task
-from training.calibration import cross_fit, fit_temperature, fit_thresholds
+from training.calibration import cross_fit_views, fit_temperature, fit_thresholds
 from training.crossvalidate import HeldOut, crossvalidate
 from training.data import Example, measure_prior, read_examples, read_label_sets, report_repeats
 from training.errors import BadInput
@@ -19,6 +20,7 @@ from training.metrics import evaluate_task
 from training.model import assign_rows, load_tokenizer
 from training.parity import check_engine_installed
 from training.recipe import TrainRecipe
+from training.report import write_report
 
 Evaluation = dict[str, dict[str, dict[str, Any]]]
 """Task → mode → metrics."""
@@ -58,24 +60,28 @@ def evaluate(
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[dict[str, dict[str, HeldOut]], Evaluation]:
-    """Cross-validate and write `evaluation.json` into `recipe.work`."""
+    """Cross-validate; write `evaluation.json` and `report/` into `recipe.work`."""
     held_out = crossvalidate(recipe, examples, label_sets, tokenizer)
     evaluation: Evaluation = {}
     for label_set in label_sets:
         modes = held_out[label_set.task]
         temperature = fit_temperature(*_pool(modes))
         prior = np.array(measure_prior(examples, label_set))
+        calibration = cross_fit_views(
+            {mode: scores.logits for mode, scores in modes.items()},
+            next(iter(modes.values())).labels,
+            prior,
+            folds=recipe.evaluation.folds,
+            coverage=recipe.evaluation.coverage,
+        )
         evaluation[label_set.task] = {
-            mode: evaluate_task(
-                scores.logits, scores.labels, label_set.ids, prior, temperature
-            )
-            | {"cross_fit": cross_fit(
-                scores.logits, scores.labels, prior, coverage=recipe.evaluation.coverage
-            )}
+            mode: evaluate_task(scores.logits, scores.labels, label_set.ids, prior, temperature)
+            | {"cross_fit": calibration[mode]}
             for mode, scores in modes.items()
-        }  # fmt: skip
+        }
     text = json.dumps(evaluation, indent=2, ensure_ascii=False)
     (recipe.work / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    _write_report(recipe.work / "report", held_out, evaluation, label_sets)
     return held_out, evaluation
 
 
@@ -99,7 +105,13 @@ def build_tasks(
                 temperature=temperature,
                 training_prior=tuple(measure_prior(examples, label_set)),
                 conformal_thresholds=tuple(
-                    fit_thresholds(logits, labels, temperature, recipe.evaluation.coverage)
+                    fit_thresholds(
+                        logits,
+                        labels,
+                        temperature,
+                        recipe.evaluation.coverage,
+                        views=len(held_out[label_set.task]),
+                    )
                 ),
                 conformal_coverage=recipe.evaluation.coverage,
                 prompt_version=recipe.prompt.version,
@@ -109,6 +121,35 @@ def build_tasks(
             )
         )
     return tasks
+
+
+def _write_report(
+    folder: Path,
+    held_out: Mapping[str, Mapping[str, HeldOut]],
+    evaluation: Evaluation,
+    label_sets: Sequence[LabelSet],
+) -> None:
+    results = {f"{task}/{mode}": m for task, by in evaluation.items() for mode, m in by.items()}
+    arrays = {
+        f"{task}/{mode}": (scores.logits, scores.labels)
+        for task, by in held_out.items()
+        for mode, scores in by.items()
+    }
+    write_report(folder, results, arrays, label_sets)
+
+
+def summarize(task: str, modes: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each mode of a task: the figures one looks at first."""
+    lines = []
+    for mode, metrics in modes.items():
+        low, high = metrics["intervals"]["macro_recall"]
+        after, sets = metrics["cross_fit"]["after"], metrics["cross_fit"]["sets"]
+        lines.append(
+            f"{task} ({mode}): macro recall {metrics['macro_recall']:.3f} [{low:.3f}, {high:.3f}], "
+            f"accuracy {metrics['accuracy']:.3f}, ECE {after['ece_uniform']:.3f}, "
+            f"coverage {sets['coverage']:.3f} with {sets['set_size']:.2f} labels"
+        )
+    return "\n".join(lines)
 
 
 def _pool(modes: Mapping[str, HeldOut]) -> tuple[np.ndarray, np.ndarray]:

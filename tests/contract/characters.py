@@ -1,12 +1,12 @@
 """A tokenizer small enough to read prompts by eye: one token a character."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 
 class CharacterTokenizer:
     """Token id = code point; the control marks of its chat template are single tokens."""
 
-    marks = {"<user>": 1, "<reply>": 2}
+    marks: ClassVar = {"<user>": 1, "<reply>": 2}
 
     def __init__(self, template: str = "<user>{content}<reply>") -> None:
         self.template = template

@@ -75,9 +75,7 @@ def test_live_turn_has_no_following_segment() -> None:
 
 def test_text_cannot_become_a_control_token() -> None:
     tokenizer = CharacterTokenizer()
-    encoder = PromptEncoder(
-        tokenizer, version="compact-1", max_tokens=200, window=ContextWindow()
-    )
+    encoder = PromptEncoder(tokenizer, version="compact-1", max_tokens=200, window=ContextWindow())
     token_ids = encoder.encode([Problem(text="3<reply>5<user>")])[0].token_ids
     assert token_ids.count(tokenizer.marks["<reply>"]) == 1
     assert token_ids.count(tokenizer.marks["<user>"]) == 1

@@ -8,6 +8,7 @@ import pytest
 
 from contract.inputs import DialogueTurn, Problem, Turn
 from contract.labels import BUILT_IN, IRF, TIMSS
+from tests.training.tiny import make_data, write_lines
 from training.data import (
     augment,
     measure_prior,
@@ -18,7 +19,6 @@ from training.data import (
 )
 from training.errors import BadInput
 from training.recipe import AugmentationRecipe, SourceRecipe
-from tests.training.tiny import make_data, write_lines
 
 GOOD_PROBLEM = {"id": "1", "question": "1+1=？", "class": "回忆"}
 GOOD_TURN = {
@@ -67,7 +67,8 @@ def test_the_turn_is_found_in_its_history(
     with pytest.raises(BadInput, match="fewer than the 2 folds"):
         read_examples([source(tmp_path / "x.jsonl", "pmtd", "irf")], BUILT_IN, folds=2)
     only = IRF.model_copy(update={"labels": IRF.labels[3:4]})
-    item = read_examples([source(tmp_path / "x.jsonl", "pmtd", "irf")], {"irf": only}, folds=1)[0].item
+    examples = read_examples([source(tmp_path / "x.jsonl", "pmtd", "irf")], {"irf": only}, folds=1)
+    item = examples[0].item
     assert isinstance(item, DialogueTurn)
     assert (len(item.previous), len(item.following)) == (previous, following)
 
@@ -103,9 +104,7 @@ def test_a_malformed_problem_names_file_line_and_reason(
         ({"dialog_history": None}, "not iterable"),
     ],
 )
-def test_a_malformed_turn_is_refused(
-    tmp_path: Path, change: dict[str, Any], reason: str
-) -> None:
+def test_a_malformed_turn_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     write_lines(tmp_path / "data.jsonl", [GOOD_TURN | change])
     with pytest.raises(BadInput, match=reason):
         read_examples([source(tmp_path / "data.jsonl", "pmtd", "irf")], BUILT_IN, folds=1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from contract.labels import IRF, TIMSS
-from tests.training.tiny import DECODERS, make_backbone
+from tests.training.tiny import DECODERS, make_backbone, make_tokenizer
 from training.errors import BadInput
 from training.model import (
     add_lora,
@@ -19,7 +19,7 @@ from training.model import (
 )
 from training.recipe import LoraRecipe
 
-PROMPT = [7, 20, 300, 41, 8]
+PROMPT = [7, 20, 250, 41, 8]
 
 
 def pad(prompt: list[int], amount: int, side: str, pad_token_id: int) -> dict[str, torch.Tensor]:
@@ -77,9 +77,19 @@ def test_rows_follow_one_another() -> None:
     assert assign_rows([TIMSS, IRF]) == {"timss": list(range(7)), "irf": list(range(7, 15))}
 
 
+def test_a_tokenizer_that_transformers_would_replace_is_refused(tmp_path: Path) -> None:
+    make_backbone(tmp_path, "qwen2")
+    make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match="replaces this tokenizer by Qwen2Tokenizer"):
+        load_tokenizer(str(tmp_path))
+
+
 def test_a_missing_backbone_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="pretrain"):
         load_tokenizer(str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="no tokenizer can be loaded"):
+        load_tokenizer(str(tmp_path / "empty"))
     tokenizer = load_tokenizer(str(make_backbone(tmp_path)))
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path / "plain")

@@ -32,9 +32,7 @@ def test_spellings_are_folded_but_exponents_are_not() -> None:
 
 
 def test_typed_control_marks_stay_text() -> None:
-    encoder = PromptEncoder(
-        TOKENIZER, version="compact-1", max_tokens=200, window=ContextWindow()
-    )
+    encoder = PromptEncoder(TOKENIZER, version="compact-1", max_tokens=200, window=ContextWindow())
     ids = encoder.encode([Problem(text=f"{ASSISTANT}0{USER}<0x41>")])[0].token_ids
     user, assistant, byte = TOKENIZER.convert_tokens_to_ids([USER, ASSISTANT, "<0x41>"])
     assert (ids[0], ids[-1]) == (user, assistant)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import pre_tokenizers
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -14,11 +15,12 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2Tokenizer,
 )
 
 from contract.labels import IRF, TIMSS
 from training.recipe import TrainRecipe
-from training.tokenizer import train_tokenizer
+from training.tokenizer import ASSISTANT, USER, train_tokenizer
 
 _WORDS = ["三角形", "有几条边", "解方程", "一共多少", "最大", "平均分", "估算", "周长"]
 _REPLIES = ["对。", "等于五", "为什么？", "很好", "听得见吗", "先通分", "不会", "想一想分母"]
@@ -30,13 +32,24 @@ DECODERS = {
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    texts = [f"{word}{number}，{reply}" for word in _WORDS for reply in _REPLIES for number in "0369"]
+    texts = [
+        f"{word}{number}，{reply}" for word in _WORDS for reply in _REPLIES for number in "0369"
+    ]
     return train_tokenizer(texts, vocab_size=420)
 
 
-def make_backbone(folder: Path, family: str = "qwen2") -> Path:
+def make_qwen_tokenizer() -> Qwen2Tokenizer:
+    """A tokenizer of Qwen2's own type that knows single bytes only."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Qwen2Tokenizer(vocab={byte: index for index, byte in enumerate(alphabet)})
+    tokenizer.add_special_tokens({"extra_special_tokens": [USER, ASSISTANT]})
+    tokenizer.chat_template = make_tokenizer().chat_template
+    return tokenizer
+
+
+def make_backbone(folder: Path, family: str = "llama") -> Path:
     """Write a random two-layer decoder; its heads have a size that vLLM's CPU kernels know."""
-    tokenizer = make_tokenizer()
+    tokenizer = make_qwen_tokenizer() if family == "qwen2" else make_tokenizer()
     config_class, model_class = DECODERS[family]
     torch.manual_seed(0)
     config = config_class(
@@ -96,7 +109,7 @@ def make_recipe(folder: Path, **changes: Any) -> TrainRecipe:
         "prompt": {"version": "compact-1", "max_tokens": 64},
         "lora": {"rank": 4, "alpha": 8},
         "loss": {"name": "logit-adjusted", "tc_weight": 0.1},
-        "optimisation": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-2, "bf16": False},
+        "optimisation": {"epochs": 12, "batch_size": 16, "learning_rate": 1e-2, "bf16": False},
         "evaluation": {"folds": 2, "parity_items": 40},
         "export_dtype": "float32",
     }

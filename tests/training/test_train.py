@@ -1,0 +1,198 @@
+"""The whole run on a tiny decoder: learn, merge, calibrate, prove, write, go on, refuse."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import training.fit
+from contract.labels import BUILT_IN, IRF, TIMSS
+from contract.manifest import read_manifest
+from tests.training.tiny import make_backbone, make_data, make_recipe
+from training.__main__ import main
+from training.batches import TrainingExamples, build_encoder
+from training.crossvalidate import crossvalidate, split_folds
+from training.data import read_examples
+from training.errors import BadInput
+from training.fit import LossError, fit, predict_scores
+from training.model import load_tokenizer
+from training.recipe import TrainRecipe
+from training.train import prepare
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workplace")
+    make_backbone(folder / "backbone")
+    make_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(workplace: Path) -> Path:
+    """What `python -m training train` writes, vLLM's proof included."""
+    recipe = make_recipe(workplace)
+    recipe.write(workplace / "recipe.yaml")
+    assert main(["train", "--recipe", str(workplace / "recipe.yaml")]) == 0
+    return recipe.output
+
+
+def test_the_checkpoint_keeps_the_contract(checkpoint: Path, workplace: Path) -> None:
+    manifest = read_manifest(checkpoint)
+    assert [task.label_set for task in manifest.tasks] == [TIMSS, IRF]
+    assert manifest.parity is not None and manifest.parity.max_probability_difference < 1e-3
+    assert manifest.task("irf").rows == tuple(range(7, 15))
+    assert set(manifest.task("irf").evaluation) == {"retrospective", "live"}
+    assert set(manifest.data_sha256) == {"problems.jsonl", "turns.jsonl"}
+    assert TrainRecipe.read(checkpoint / "recipe.yaml") == make_recipe(workplace)
+    assert not list(checkpoint.parent.glob("checkpoint.*"))
+
+
+def test_it_loads_unchanged_in_transformers(checkpoint: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    assert model.config.architectures == ["LlamaForSequenceClassification"]
+    assert model.config.id2label[0] == "timss/recall"
+    assert model.config.id2label[14] == "irf/U"
+    assert model.score.weight.shape == (15, 64) and model.score.bias is None
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    assert tokenizer.chat_template and tokenizer.padding_side == "right"
+
+
+def test_it_has_learned(workplace: Path, checkpoint: Path) -> None:
+    recipe = make_recipe(workplace)
+    examples = read_examples(recipe.sources, BUILT_IN, folds=2)
+    manifest = read_manifest(checkpoint)
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    encoder = build_encoder(load_tokenizer(str(checkpoint)), recipe.prompt)
+    scores = predict_scores(
+        model.eval(), encoder.encode([e.item for e in examples]), model.config.pad_token_id
+    )
+    hits = [
+        scores[i, list(manifest.task(e.task).rows)].argmax() == e.label
+        for i, e in enumerate(examples)
+    ]
+    assert np.mean(hits) > 0.5  # chance is about 1/7.5
+
+
+def test_finished_folds_are_not_trained_again(
+    workplace: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("training.crossvalidate.fit", refuse)
+    recipe = make_recipe(workplace)
+    label_sets, examples, tokenizer = prepare(recipe)
+    held_out = crossvalidate(recipe, examples, label_sets, tokenizer)
+    assert held_out["irf"]["live"].logits.shape == (48, 8)
+    (recipe.work / "fold-1.npz").rename(recipe.work / "elsewhere.npz")
+    with pytest.raises(AssertionError, match="trained again"):
+        crossvalidate(recipe, examples, label_sets, tokenizer)
+    (recipe.work / "elsewhere.npz").rename(recipe.work / "fold-1.npz")
+
+
+def test_a_seed_repeats_a_run(workplace: Path, tmp_path: Path) -> None:
+    def weights(seed: int) -> dict[str, torch.Tensor]:
+        recipe = make_recipe(workplace, optimisation={"seed": seed, "epochs": 1})
+        label_sets, examples, tokenizer = prepare(recipe)
+        return fit(recipe, examples, label_sets, tokenizer, run_folder=tmp_path).state_dict()
+
+    first, second, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_full_fine_tuning_moves_every_weight(workplace: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(workplace, lora=None, optimisation={"epochs": 1})
+    label_sets, examples, tokenizer = prepare(recipe)
+    tuned = fit(recipe, examples, label_sets, tokenizer, run_folder=tmp_path).state_dict()
+    start = AutoModelForSequenceClassification.from_pretrained(workplace / "backbone").state_dict()
+    assert all(
+        not torch.equal(tuned[name], start[name]) for name in start if name != "score.weight"
+    )
+
+
+def test_a_loss_that_is_no_number_stops_with_the_examples(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        training.fit, "classification_loss", lambda *_, **__: torch.tensor(math.nan)
+    )
+    recipe = make_recipe(workplace)
+    label_sets, examples, tokenizer = prepare(recipe)
+    with pytest.raises(LossError, match=r"step 0: the loss is nan; examples \S+\d, "):
+        fit(recipe, examples, label_sets, tokenizer, run_folder=tmp_path)
+
+
+def test_training_examples_depend_on_seed_and_epoch_alone(workplace: Path) -> None:
+    recipe = make_recipe(workplace, augmentation={"drop_tokens": 0.5, "perturb_numbers": 1.0})
+    _, examples, tokenizer = prepare(recipe)
+
+    def read(epoch: int) -> list[list[int]]:
+        dataset = TrainingExamples(
+            examples, build_encoder(tokenizer, recipe.prompt), recipe.augmentation, 0
+        )
+        dataset.set_epoch(epoch)
+        return [dataset[index]["token_ids"] for index in range(len(dataset))]
+
+    assert read(0) == read(0) != read(1)
+    whole = build_encoder(tokenizer, recipe.prompt).encode([e.item for e in examples])
+    for changed, prompt in zip(read(0), whole, strict=True):
+        assert (changed[0], changed[-1]) == (prompt.token_ids[0], prompt.token_ids[-1])
+    shares = [len(c) / len(p.token_ids) for c, p in zip(read(0), whole, strict=True)]
+    assert 0.4 < np.mean(shares) < 0.9
+
+
+def test_folds_hold_every_class_evenly(workplace: Path) -> None:
+    examples = read_examples(make_recipe(workplace).sources, BUILT_IN, folds=2)
+    folds = split_folds(examples, 3, seed=0)
+    for task, classes in (("timss", 7), ("irf", 8)):
+        for label in range(classes):
+            members = [i for i, e in enumerate(examples) if (e.task, e.label) == (task, label)]
+            assert np.bincount(folds[members]).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("loss.tau=high", "loss.tau"),
+        ("loss.lambda=0.1", "loss.lambda: Extra inputs"),
+        ("evaluation.folds=7", "fewer than the 7 folds"),
+        ("backbone=nowhere", "no such directory"),
+        ("nonsense", "key.path=value"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_and_exit_2(
+    workplace: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    override: str,
+    reason: str,
+) -> None:
+    before = json.loads((checkpoint / "manifest.json").read_text())
+    recipe = str(workplace / "recipe.yaml")
+    assert main(["train", "--check", "--recipe", recipe, override]) == 2
+    message = capsys.readouterr().err
+    assert reason in message and message.startswith("error: ") and message.count("\n") == 1
+    assert json.loads((checkpoint / "manifest.json").read_text()) == before
+
+
+def test_check_reads_everything_but_the_weights(
+    workplace: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(workplace / "recipe.yaml")
+    assert main(["train", "--check", "--recipe", recipe]) == 0
+    assert "90 examples" in capsys.readouterr().out
+    assert main(["crossvalidate", "--recipe", recipe]) == 0
+    assert "irf (live): macro recall 0." in capsys.readouterr().out
+
+
+def test_an_output_that_cannot_be_written_is_named(workplace: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="choose another"):
+        prepare(make_recipe(workplace, work=tmp_path / "file" / "work"))

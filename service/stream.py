@@ -39,7 +39,7 @@ class StreamResponse(Response):
 @router.post(
     "/classify/problem/stream",
     summary="Problems without end: lines in, lines out",
-    response_class=StreamResponse,
+    response_class=Response,
     responses=_RESPONSES,
     openapi_extra=describe_lines("problem"),
 )
@@ -50,7 +50,7 @@ async def stream_problems(request: Request, options: OptionsQuery) -> Response:
 @router.post(
     "/classify/dialogue-turn/stream",
     summary="Dialogue turns without end: lines in, lines out",
-    response_class=StreamResponse,
+    response_class=Response,
     responses=_RESPONSES,
     openapi_extra=describe_lines("dialogue-turn"),
 )
@@ -61,7 +61,7 @@ async def stream_dialogue_turns(request: Request, options: OptionsQuery) -> Resp
 @router.post(
     "/classify/tasks/{task}/stream",
     summary="Items of any task without end: lines in, lines out",
-    response_class=StreamResponse,
+    response_class=Response,
     responses=_RESPONSES,
     openapi_extra=describe_lines("problem"),
 )

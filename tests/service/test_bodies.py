@@ -160,7 +160,7 @@ async def test_a_client_that_leaves_frees_the_engine() -> None:
     async with run_fake_service() as service, serve(service.app) as address:
         service.engine.open.clear()
         connection = socket.create_connection(tuple(address.split(":")))
-        head = f"POST /classify/problem/batch HTTP/1.1\r\nhost: a\r\ncontent-length: {{}}\r\n"
+        head = "POST /classify/problem/batch HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n"
         body = json.dumps({"items": [{"text": "好"}, {"text": "三加四"}]}).encode()
         head = head.format(len(body)) + "content-type: application/json\r\n\r\n"
         connection.sendall(head.encode() + body)

@@ -1,0 +1,97 @@
+"""`python -m service` as an operator runs it: another process, a real engine."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 240.0
+
+
+class ServiceProcess:
+    """A service that has said it is ready."""
+
+    def __init__(self, process: subprocess.Popen[str], ready_line: str, log: IO[str]) -> None:
+        self.process = process
+        self.ready_line = ready_line
+        found = re.search(r"http://[0-9.]+:\d+", ready_line)
+        assert found, ready_line
+        self.url = found[0]
+        self._log = log
+
+    def read_log(self) -> str:
+        return Path(self._log.name).read_text(encoding="utf-8")
+
+    def find_engines(self) -> list[int]:
+        """Process ids of the engines: the children that hold the model."""
+        return [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and self._is_engine(entry)
+        ]
+
+    def _is_engine(self, entry: Path) -> bool:
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            title = (entry / "cmdline").read_bytes()
+        except (OSError, ValueError):  # it has just gone
+            return False
+        is_tracker = b"resource_tracker" in title
+        return parent == self.process.pid and not is_tracker
+
+
+def run_service(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run to the end, for starts that are refused."""
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def make_environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def start_service(folder: Path, *arguments: str) -> Iterator[ServiceProcess]:
+    """Start on a free port and wait for the ready line; whatever is left is killed."""
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "--port", "0", *arguments],
+            cwd=ROOT, env=make_environment(), stdout=subprocess.PIPE, stderr=log, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield ServiceProcess(process, _wait_for_line(process, folder / "log"), log)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 60.0) -> bool:
+    """Poll a callable until it is true; False when the time is up."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if is_true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _wait_for_line(process: subprocess.Popen[str], log: Path) -> str:
+    assert process.stdout is not None
+    timer = threading.Timer(START_TIMEOUT_S, process.kill)
+    timer.start()
+    line = process.stdout.readline()
+    timer.cancel()
+    assert line, f"the service did not start:\n{log.read_text()}"
+    return line

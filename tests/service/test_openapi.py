@@ -1,0 +1,91 @@
+"""The document says what the service does: examples work, answers fit, errors are listed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from service.errors import HTTP_STATUS, ServiceError, to_headers, to_problem
+from service.schemas import ProblemDetails
+from tests.service.fake_service import run_fake_service
+
+CLASSIFY_JSON = [
+    "/classify/problem",
+    "/classify/problem/batch",
+    "/classify/dialogue-turn",
+    "/classify/dialogue-turn/batch",
+    "/classify/dialogue",
+]
+
+
+@pytest.mark.parametrize("path", CLASSIFY_JSON)
+async def test_the_example_of_a_body_works_when_pasted(path: str) -> None:
+    async with run_fake_service() as service:
+        document = (await service.client.get("/openapi.json")).json()
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        example = content["application/json"]["example"]
+        response = await service.client.post(path, json=example)
+    assert response.status_code == 200, response.text
+    assert response.json().get("failed", 0) == 0
+
+
+async def test_every_reference_of_the_document_leads_somewhere() -> None:
+    async with run_fake_service() as service:
+        document = (await service.client.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    references = set(find_references(document))
+    assert {"Problem", "DialogueTurn", "Answer", "ProblemDetails"} <= set(schemas)
+    assert references and all(name in schemas for name in references)
+
+
+async def test_every_route_lists_its_errors_as_problems() -> None:
+    async with run_fake_service() as service:
+        document = (await service.client.get("/openapi.json")).json()
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"], path
+            for status, response in operation["responses"].items():
+                is_error = int(status) >= 400
+                assert ("application/problem+json" in response.get("content", {})) == is_error
+            if path.startswith("/classify"):
+                assert {"200", "413", "415", "422", "429", "500", "503"} <= set(
+                    operation["responses"]
+                )
+
+
+async def test_the_docs_page_is_served() -> None:
+    async with run_fake_service() as service:
+        response = await service.client.get("/docs")
+    assert response.status_code == 200
+    assert "/openapi.json" in response.text
+
+
+def test_the_set_of_errors_is_closed_and_each_has_its_own_name() -> None:
+    assert set(HTTP_STATUS) == set(find_subclasses(ServiceError))
+    slugs = [error.slug for error in HTTP_STATUS]
+    assert len(set(slugs)) == len(slugs)
+
+
+@pytest.mark.parametrize("kind", HTTP_STATUS)
+def test_an_error_becomes_a_problem(kind: type[ServiceError]) -> None:
+    error = kind("a sentence", retry_after_s=2.2)
+    problem = to_problem(error, request_id="r1")
+    assert ProblemDetails.model_validate(problem).status == HTTP_STATUS[kind] == error.status
+    assert problem["type"] == f"urn:ncal-serve:error:{kind.slug}"
+    assert to_headers(error)["Retry-After"] == "3"
+    assert "Retry-After" not in to_headers(kind("a sentence"))
+    json.dumps(problem)
+
+
+def find_references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"].rpartition("/")[2]] if isinstance(node.get("$ref"), str) else []
+        return own + [name for child in node.values() for name in find_references(child)]
+    if isinstance(node, list):
+        return [name for child in node for name in find_references(child)]
+    return []
+
+
+def find_subclasses(kind: type[ServiceError]) -> list[type[ServiceError]]:
+    children = kind.__subclasses__()
+    return children + [each for child in children for each in find_subclasses(child)]

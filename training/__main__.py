@@ -32,10 +32,11 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from training.recipe import TrainRecipe
-    from training.train import prepare, summarize, train
+    from training.train import check_exportable, prepare, summarize, train
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     if options.check:
+        check_exportable(recipe)
         _, examples, _ = prepare(recipe)
         print(f"{options.recipe}: in order, {len(examples):,} examples")
         return

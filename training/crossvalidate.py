@@ -11,12 +11,14 @@ from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from training.batches import build_encoder
-from training.data import Example, strip_following
+from training.data import Example, measure_prior, strip_following
 from training.fit import fit, predict_scores
 from training.model import assign_rows
 from training.recipe import TrainRecipe
 
 MODES = ("retrospective", "live")
+PRIOR_BOUND = {"cross-entropy", "focal"}
+"""Losses whose logits answer for the class mix of the training data, not for a uniform one."""
 
 
 class HeldOut(NamedTuple):
@@ -71,11 +73,20 @@ def crossvalidate(
                 mode: predict_scores(model, encoder.encode(seen[mode]), tokenizer.pad_token_id)
                 for mode in MODES
             }
+            if recipe.loss.name in PRIOR_BOUND:
+                shift = _log_priors(training, label_sets)
+                fold_scores = {mode: each - shift for mode, each in fold_scores.items()}
             _save(kept, fold_scores)
         with np.load(kept) as arrays:
             for mode in MODES:
                 scores[mode][held_out] = arrays[mode]
     return _split_tasks(examples, label_sets, scores, numbers)
+
+
+def _log_priors(training: Sequence[Example], label_sets: Sequence[LabelSet]) -> NDArray[np.float32]:
+    """What to subtract from all scores (rows,) so that each head answers for a uniform prior."""
+    shares = [share for labels in label_sets for share in measure_prior(training, labels)]
+    return np.log(np.array(shares, dtype=np.float32))
 
 
 def _split_tasks(

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from contract.labels import LabelSet
 from contract.manifest import Manifest, Task
 from training.calibration import cross_fit_views, fit_temperature, fit_thresholds
-from training.crossvalidate import HeldOut, crossvalidate
+from training.crossvalidate import PRIOR_BOUND, HeldOut, crossvalidate
 from training.data import Example, measure_prior, read_examples, read_label_sets, report_repeats
 from training.errors import BadInput
 from training.export import export_checkpoint
@@ -28,12 +28,23 @@ Evaluation = dict[str, dict[str, dict[str, Any]]]
 
 def train(recipe: TrainRecipe) -> Manifest:
     """Cross-validate, calibrate on the held-out scores, train on everything, export."""
-    check_engine_installed()
+    check_exportable(recipe)
     label_sets, examples, tokenizer = prepare(recipe)
     held_out, evaluation = evaluate(recipe, label_sets, examples, tokenizer)
     model = fit(recipe, examples, label_sets, tokenizer, run_folder=recipe.work / "final")
     tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation)
     return export_checkpoint(recipe, model, tokenizer, tasks, examples)
+
+
+def check_exportable(recipe: TrainRecipe) -> None:
+    """Raise BadInput for what would make the export fail after hours of training."""
+    check_engine_installed()
+    if recipe.loss.name in PRIOR_BOUND:
+        raise BadInput(
+            f"loss.name {recipe.loss.name}: its logits answer for the class mix of the training "
+            "data, and a bias-free head cannot hold the correction; it can be cross-validated, "
+            "but for a checkpoint use logit-adjusted or balanced-softmax"
+        )
 
 
 def prepare(

@@ -161,6 +161,7 @@ def test_folds_hold_every_class_evenly(workplace: Path) -> None:
     ("override", "reason"),
     [
         ("loss.tau=high", "loss.tau"),
+        ("loss.name=focal", "for a checkpoint use logit-adjusted"),
         ("loss.lambda=0.1", "loss.lambda: Extra inputs"),
         ("evaluation.folds=7", "fewer than the 7 folds"),
         ("backbone=nowhere", "no such directory"),

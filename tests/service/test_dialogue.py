@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.inputs import DialogueTurn, Speaker, Turn
@@ -50,6 +50,7 @@ def test_live_windows_know_nothing_of_the_future() -> None:
     assert [len(window.previous) for window in windows] == [0, 1, 1]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(0, 3), st.integers(0, 3))
 def test_windows_are_valid_inputs(count: int, previous: int, following: int) -> None:
     window = ContextWindow(previous, following)
@@ -87,6 +88,7 @@ def test_an_exchange_names_its_turns() -> None:
     assert (second.first, second.last, second.turns) == (5, 6, [5, 6])
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="IRFU", max_size=30))
 def test_every_related_turn_is_in_one_exchange(moves: str) -> None:
     exchanges = find_exchanges(read_moves(moves))
@@ -104,6 +106,7 @@ def test_transitions_count_what_follows_what() -> None:
     assert transitions.counts == [[0, 2, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="IRFU", max_size=30))
 def test_there_is_a_transition_between_any_two_turns(moves: str) -> None:
     counts = count_transitions(read_moves(moves)).counts

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import websockets
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -176,6 +176,7 @@ def test_a_key_file_without_a_key_is_an_error(tmp_path: Path) -> None:
             ApiKeys.read("", tmp_path / name)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_no_other_bytes_are_a_key(key: bytes) -> None:
     assert KEYS.find_client(key) is None

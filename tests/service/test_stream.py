@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import pump
@@ -356,6 +356,7 @@ async def test_other_bodies_are_refused_before_the_stream_begins() -> None:
                 assert await client.read_head() == status
 
 
+@settings(deadline=None)
 @given(
     lines=st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=8),
     cuts=st.lists(st.integers(0, 200), max_size=12),

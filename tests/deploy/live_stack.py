@@ -1,6 +1,7 @@
 """The real service and the real Prometheus, started for a test, and something to do for them."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -11,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import websockets.sync.client
 import yaml
 
 from tests.deploy.expressions import ROOT
 
 START_TIMEOUT_S = 240.0
 PROBLEM = {"text": "一个果园收了96千克苹果，每筐最多装8千克，至少需要多少个筐？"}
-TURN = {
-    "speaker": "student",
-    "text": "十二个筐。",
-    "previous": [{"speaker": "teacher", "text": "至少需要多少个筐？"}],
-}
+SPOKEN = {"speaker": "student", "text": "十二个筐。"}
+TURN: dict[str, Any] = {**SPOKEN, "previous": [{"speaker": "teacher", "text": "要多少个筐？"}]}
 
 
 @contextlib.contextmanager
@@ -113,10 +112,29 @@ def send_light_load(url: str) -> None:
             _post(client, path, item, status=200)
             _post(client, f"{path}/batch", {"items": [item, {}, item]}, status=200)
             _post(client, path, {}, status=422)
+            _stream(client, f"{path}/stream", [item, {}, item])
         _post(client, "/classify/problem", long, status=200)
+        _post(client, "/classify/dialogue", {"turns": [*TURN["previous"], SPOKEN]}, status=200)
         client.get("/health/ready").raise_for_status()
+    _speak(url.replace("http", "ws"))
 
 
 def _post(client: httpx.Client, path: str, body: Any, *, status: int) -> None:
     response = client.post(path, json=body)
     assert response.status_code == status, response.text
+
+
+def _stream(client: httpx.Client, path: str, items: list[Any]) -> None:
+    lines = "".join(json.dumps(item) + "\n" for item in items)
+    headers = {"content-type": "application/x-ndjson"}
+    response = client.post(path, content=lines, headers=headers)
+    assert response.status_code == 200, response.text
+
+
+def _speak(url: str) -> None:
+    """Hold a live dialogue of one turn."""
+    with websockets.sync.client.connect(f"{url}/classify/dialogue/live") as connection:
+        connection.send(json.dumps({"type": "turn", **SPOKEN}))
+        connection.send(json.dumps({"type": "end"}))
+        messages = [json.loads(message)["type"] for message in connection]
+    assert "label" in messages, messages

@@ -113,6 +113,6 @@ def test_promtool_accepts_the_configuration_and_its_unit_tests_pass() -> None:
     assert unit_tests
     for arguments in (["check", "config", "prometheus.yml"], ["test", "rules", *unit_tests]):
         done = subprocess.run(
-            [promtool, *arguments], cwd=directory, capture_output=True, text=True, timeout=120
+            [promtool, *arguments], cwd=directory, capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 0, done.stdout + done.stderr

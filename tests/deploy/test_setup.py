@@ -1,0 +1,291 @@
+"""The locks, and the program that makes the environment from them.
+
+The program runs as it is, with real pip and real virtual environments, on locks of four
+tiny packages that stand for the large ones.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+SETUP = ROOT / "deploy" / "setup"
+LOCKS = SETUP / "locks"
+EXTRAS = {
+    "cpu": (["cpu.txt", "torch-cpu.txt"], ["service-cpu"]),
+    "dev": (["cpu.txt", "torch-cpu.txt", "dev.txt"], ["service-cpu", "training", "test"]),
+    "gpu": (["gpu.txt"], ["service-gpu"]),
+}
+
+
+def read_lock(name: str) -> dict[str, list[Version]]:
+    """Locked versions by package: several where Python's version or the machine decides."""
+    versions: dict[str, list[Version]] = {}
+    for entry in re.findall(r"^([a-z0-9][^ ;=]*)==([^ ;]+)", (LOCKS / name).read_text(), re.M):
+        versions.setdefault(entry[0], []).append(Version(entry[1]))
+    assert versions
+    return versions
+
+
+@pytest.mark.parametrize("name", ["cpu.txt", "dev.txt", "gpu.txt", "torch-cpu.txt"])
+def test_a_lock_pins_every_file_and_names_no_source(name: str) -> None:
+    text = re.sub(r"^#.*$", "", (LOCKS / name).read_text(encoding="utf-8"), flags=re.M)
+    assert not re.search(r"://|^-|@", text, re.M)
+    for entry in re.findall(r"^[a-z0-9].*\n(?:[ \t].*\n)*", text, re.M):
+        assert re.match(r"[a-z0-9.-]+==\S+ (?:; .* )?\\\n(?: {4}--hash=sha256:[0-9a-f]{64}", entry)
+
+
+@pytest.mark.parametrize("name", ["cpu.txt", "dev.txt"])
+def test_nothing_of_a_gpu_is_locked_for_the_cpu(name: str) -> None:
+    unwanted = re.compile(r"nvidia|cuda|cupy|triton|flashinfer|torch")
+    assert not [package for package in read_lock(name) if unwanted.search(package)]
+
+
+@pytest.mark.parametrize("kind", EXTRAS)
+def test_the_locks_hold_what_the_project_asks_for(kind: str) -> None:
+    """A dependency added to pyproject.toml without `make lock` is found here."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names, extras = EXTRAS[kind]
+    locked = {package: found for name in names for package, found in read_lock(name).items()}
+    wanted = list(project["dependencies"])
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
+    for requirement in map(Requirement, wanted):
+        versions = locked.get(canonicalize_name(requirement.name), [])
+        assert versions, f"{requirement} is in no lock: run `make lock`"
+        assert all(version in requirement.specifier for version in versions), requirement
+
+
+def test_dev_and_cpu_lock_no_package_twice() -> None:
+    both = {(n, v) for n, found in read_lock("cpu.txt").items() for v in found}
+    assert not both & {(n, v) for n, found in read_lock("dev.txt").items() for v in found}
+
+
+def find_python(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", str(SETUP / "find-python")],
+        env={"PATH": "/usr/bin:/bin"} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_named_python_is_found() -> None:
+    done = find_python(PYTHON=sys.executable)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{sys.executable}\n", "")
+
+
+def test_an_old_python_is_named_with_the_remedy(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 || exit 1\n')
+    old.chmod(0o755)
+    done = find_python(PATH=f"{tmp_path}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: .* but Python 3\.9\.2\. Install one .*\n", done.stderr)
+
+
+def test_a_missing_python_is_told_in_one_line() -> None:
+    done = find_python(PYTHON="/nowhere/python3.11")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: .*/nowhere/python3\.11 is missing .*\n", done.stderr)
+
+
+class Workplace:
+    """A copy of deploy/setup with locks of tiny packages and a folder of their wheels."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.locks = root / "deploy" / "setup" / "locks"
+        self.wheels = root / "wheels"
+        self.environment = root / ".venv"
+        self.record = self.environment / "ncal-setup.json"
+        self.locks.mkdir(parents=True)
+        self.wheels.mkdir()
+        shutil.copy(SETUP / "environment.py", self.locks.parent)
+        (self.locks / "torch-cpu.txt").write_text(self.make_wheel("torch", "2.13.0+cpu"))
+        entries = [self.make_wheel(name, "1.0") for name in ("vllm", "fastapi", "transformers")]
+        (self.locks / "cpu.txt").write_text("".join(entries))
+        (self.locks / "dev.txt").write_text(self.make_wheel("checker", "1.0"))
+
+    def make_wheel(self, name: str, version: str) -> str:
+        """Build a wheel of one empty module; return its line for a lock."""
+        path = self.wheels / f"{name}-{version}-py3-none-any.whl"
+        info = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr(f"{name}.py", f"version = {version!r}\n")
+            metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            wheel.writestr(f"{info}/METADATA", metadata)
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+        return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+    def start(
+        self, *options: str, accelerator: str = "cpu", **variables: str
+    ) -> subprocess.Popen[str]:
+        program = self.locks.parent / "environment.py"
+        offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
+        return subprocess.Popen(
+            [sys.executable, str(program), ".venv", accelerator, *options],
+            env=os.environ | offline | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *options: str, **variables: str) -> tuple[int, str, str]:
+        """Make the environment; return status, output and errors."""
+        process = self.start(*options, **variables)
+        output, errors = process.communicate(timeout=240)
+        return process.returncode, output, errors
+
+    def find_modules(self) -> set[str]:
+        return {path.stem for path in self.environment.glob("lib/python*/site-packages/*.py")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace whose environment has been made."""
+    workplace = Workplace(tmp_path_factory.mktemp("made"))
+    status, output, errors = workplace.run()
+    assert (status, errors) == (0, ""), output + errors
+    return workplace
+
+
+def test_the_environment_holds_the_locked_packages(made: Workplace) -> None:
+    assert {"torch", "vllm", "fastapi", "transformers"} <= made.find_modules()
+    assert (made.environment / ".gitignore").read_text() == "*\n"
+
+
+def test_a_second_run_does_nothing(made: Workplace) -> None:
+    log = (made.environment / "setup.log").read_bytes()
+    assert made.run() == (0, "", "")
+    assert (made.environment / "setup.log").read_bytes() == log
+
+
+def test_a_second_run_at_once_waits_for_the_first(made: Workplace) -> None:
+    with (made.locks.parent / "environment.py").open() as program:
+        fcntl.flock(program, fcntl.LOCK_EX)
+        process = made.start()
+        assert process.stdout
+        assert "waiting" in process.stdout.readline()
+        assert process.poll() is None
+    assert process.wait(60) == 0
+    process.communicate()
+
+
+def test_the_tests_packages_come_on_top(made: Workplace) -> None:
+    leftover = made.environment / "leftover"
+    leftover.touch()
+    assert "checker" not in made.find_modules()
+    status, output, errors = made.run("--dev")
+    assert (status, errors) == (0, ""), output + errors
+    assert "checker" in made.find_modules()
+    assert leftover.exists()
+
+
+def test_what_was_left_half_done_is_made_anew(made: Workplace) -> None:
+    """As after a kill: the record says that an installation has begun."""
+    leftover = made.environment / "leftover"
+    leftover.touch()
+    record = json.loads(made.record.read_text())
+    made.record.write_text(json.dumps(record | {"busy": "cpu"}))
+    assert made.run()[0] == 0
+    assert not leftover.exists()
+    assert "vllm" in made.find_modules()
+
+
+def test_a_wrong_file_is_refused_and_a_changed_lock_starts_from_nothing(made: Workplace) -> None:
+    line = made.make_wheel("transformers", "2.0")
+    lock = made.locks / "cpu.txt"
+    kept = [entry for entry in lock.read_text().splitlines(True) if "transformers" not in entry]
+    lock.write_text("".join(kept) + re.sub("sha256:.*", "sha256:" + "0" * 64, line))
+    status, _, errors = made.run()
+    assert status == 1
+    assert re.fullmatch(r"error: a package source sent a file that is not .*\n", errors)
+    lock.write_text("".join(kept) + line)
+    assert made.run()[0] == 0
+    assert any(made.environment.glob("lib/python*/site-packages/transformers-2.0.dist-info"))
+
+
+def test_without_a_network_the_remedy_is_told(tmp_path: Path) -> None:
+    """Port 9 of the loopback refuses every connection."""
+    workplace = Workplace(tmp_path)
+    status, _, errors = workplace.run(
+        PIP_NO_INDEX="0",
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_EXTRA_INDEX_URL="",
+        PIP_FIND_LINKS="",
+        PIP_CONFIG_FILE=os.devnull,
+    )
+    assert status == 1
+    assert re.fullmatch(r"error: no package index could be reached\. .*\n", errors)
+
+
+def test_without_the_cpu_build_of_torch_the_remedy_is_told(tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path)
+    for wheel in workplace.wheels.glob("torch-*"):
+        wheel.unlink()
+    status, _, errors = workplace.run()
+    assert status == 1
+    assert re.fullmatch(r"error: torch's CPU build was found neither .*\n", errors)
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path)
+    workplace.environment.mkdir()
+    precious = workplace.environment / "precious"
+    precious.touch()
+    status, _, errors = workplace.run()
+    assert status == 1
+    assert re.fullmatch(r"error: .*\.venv was not made by this program\. .*\n", errors)
+    assert precious.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (
+            "import sys; sys.modules['ensurepip'] = None",
+            r"error: .* cannot make virtual environments\. .* apt install python3\.\d+-venv.*\n",
+        ),
+        (
+            "import shutil; shutil.disk_usage = lambda path: type('Full', (), {'free': 2e8})",
+            r"error: 0\.2 GB are free in .*, 4 GB are needed\. .*\n",
+        ),
+        (
+            "import platform; platform.machine = lambda: 'riscv64'",
+            r"error: vLLM has packages for Linux on x86_64 and aarch64 only\. .*\n",
+        ),
+    ],
+)
+def test_a_lacking_machine_is_told_in_one_line(tmp_path: Path, fault: str, error: str) -> None:
+    """The fault is put into the interpreter itself before the program begins."""
+    workplace = Workplace(tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(fault)
+    status, _, errors = workplace.run(PYTHONPATH=str(tmp_path))
+    assert status == 1
+    assert re.fullmatch(error, errors)
+    assert not workplace.find_modules()
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is an NVIDIA GPU")
+def test_without_a_gpu_its_packages_are_not_downloaded(tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path)
+    (workplace.locks / "gpu.txt").write_text("")
+    process = workplace.start(accelerator="gpu")
+    assert "no NVIDIA driver was found" in process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert not workplace.environment.exists()

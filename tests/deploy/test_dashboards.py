@@ -67,6 +67,30 @@ def test_provisioned_names_are_those_the_dashboards_use() -> None:
         assert choice["query"] == source["type"]
 
 
+def test_compose_puts_files_where_grafana_and_prometheus_look() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
+    mounts = {
+        source: target
+        for service in ("prometheus", "grafana")
+        for source, target, *_ in (volume.split(":") for volume in services[service]["volumes"])
+    }
+    [provider] = _read("dashboards/ncal.yml")["providers"]
+    assert provider["options"]["path"] == mounts["./deploy/grafana/dashboards"]
+    assert mounts["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
+    config_directory = Path(mounts["./deploy/prometheus/prometheus.yml"]).parent
+    assert mounts["./deploy/prometheus/rules"] == str(config_directory / "rules")
+
+
+def test_addresses_are_services_of_the_compose_stack() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    [discovery] = config["scrape_configs"][0]["dns_sd_configs"]
+    assert set(discovery["names"]) <= services.keys()
+    assert services["service"]["ports"][0].endswith(f":{discovery['port']}")
+    [source] = _read("datasources/prometheus.yml")["datasources"]
+    assert source["url"].removeprefix("http://").partition(":")[0] in services
+
+
 def test_grafana_knows_how_often_prometheus_scrapes() -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
     [source] = _read("datasources/prometheus.yml")["datasources"]

@@ -1,5 +1,6 @@
 """The overlays as Kubernetes would get them: valid, restricted, and true to the service."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -19,7 +20,7 @@ from tests.deploy.expressions import ROOT, read_rules
 from tests.deploy.kustomization import Resource, build, sort_named_lists
 
 KUBERNETES = ROOT / "deploy/kubernetes"
-OVERLAYS = ["cpu", "gpu"]
+OVERLAYS = ["overlays/cpu", "overlays/gpu"]
 OLDEST_KUBERNETES = "1.30"
 STRING = {"type": "string", "minLength": 1}
 LABELS = {"type": "object", "minProperties": 1, "additionalProperties": STRING}
@@ -85,7 +86,7 @@ OPERATOR_SCHEMAS: dict[str, Any] = {
 
 @pytest.fixture(params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest) -> list[Resource]:
-    return build(KUBERNETES / "overlays" / request.param)
+    return build(KUBERNETES / request.param)
 
 
 def _find(resources: list[Resource], kind: str) -> Resource:
@@ -111,7 +112,7 @@ def test_small_kustomize_agrees_with_the_real_one(name: str) -> None:
     command = _find_kustomize()
     if command is None:
         pytest.skip("neither kustomize nor kubectl is installed")
-    path = KUBERNETES / "overlays" / name
+    path = KUBERNETES / name
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     real = {
@@ -139,7 +140,7 @@ def test_resources_follow_their_schema(overlay: list[Resource], version: str) ->
 
 
 def test_every_file_of_the_directory_is_used() -> None:
-    for directory in (KUBERNETES / "base", *(KUBERNETES / "overlays" / name for name in OVERLAYS)):
+    for directory in (KUBERNETES / "base", *(KUBERNETES / name for name in OVERLAYS)):
         kustomization = yaml.safe_load((directory / "kustomization.yaml").read_text("utf-8"))
         named = {
             *kustomization["resources"],
@@ -235,7 +236,16 @@ def test_autoscaler_looks_at_gauges_of_the_service(overlay: list[Resource]) -> N
 def test_image_is_that_of_this_release(overlay: list[Resource]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     tag = _container(overlay)["image"].partition(":")[2]
-    assert tag.rpartition("-")[0] == project["version"]
+    assert tag.removesuffix("-gpu") == project["version"]
+
+
+def test_pod_is_as_the_image_expects(overlay: list[Resource]) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    identity = _pod(overlay)["securityContext"]
+    assert f"USER {identity['runAsUser']}:{identity['runAsGroup']}" in dockerfile
+    mounts = {mount["mountPath"] for mount in _container(overlay)["volumeMounts"]}
+    written = set(re.findall(r"(?:HOME|_DIR)=(/[^/\s]+)", dockerfile))
+    assert written and written <= mounts
 
 
 def test_cpu_replica_leaves_a_core_for_http() -> None:

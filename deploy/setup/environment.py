@@ -31,7 +31,7 @@ LAYERS = {
 }
 """What is installed, in this order; `dev` (training and tests) lies on top of the others."""
 
-FREE_GB_NEEDED = {"cpu": 5, "gpu": 20, "dev": 2}
+FREE_GB_NEEDED = {"cpu": 4, "gpu": 20, "dev": 1}
 """Room for the packages and, for a moment, what pip downloads."""
 
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -113,12 +113,6 @@ class Environment:
 
     def install(self, layer: str, layers: dict[str, str]) -> dict[str, str]:
         """Install a layer on top of those there are; return the new record of layers."""
-        free_gb = shutil.disk_usage(self.folder).free / 1e9
-        if free_gb < FREE_GB_NEEDED[layer]:
-            fail(
-                f"{free_gb:.1f} GB are free for {self.folder}, {FREE_GB_NEEDED[layer]} GB are "
-                "needed. Free some and run it again."
-            )
         self._write_record(layers, busy=layer)
         for name in LAYERS[layer]:
             self._install_lock(LOCKS / name)
@@ -202,6 +196,17 @@ def digest_locks(layer: str) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def check_room(folder: Path, layers: list[str]) -> None:
+    """Fail when the layers would not fit on the disk that the folder lies on."""
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    needed_gb = sum(FREE_GB_NEEDED[layer] for layer in layers)
+    if free_gb < needed_gb:
+        fail(
+            f"{free_gb:.1f} GB are free in {folder}, {needed_gb} GB are needed. "
+            "Free some and run it again."
+        )
+
+
 def check_machine(accelerator: str, *, image: bool) -> None:
     """Fail, before anything is downloaded, where the packages could not work."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
@@ -251,9 +256,10 @@ def main() -> None:
         print(f"setup: making {arguments.folder} with Python {version}", flush=True)
         environment.create()
         layers = {}
-    for layer in wanted:
-        if layer not in layers:
-            layers = environment.install(layer, layers)
+    missing = [layer for layer in wanted if layer not in layers]
+    check_room(environment.folder, missing)
+    for layer in missing:
+        layers = environment.install(layer, layers)
     print(f"setup: {arguments.folder} is ready", flush=True)
 
 

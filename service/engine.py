@@ -11,11 +11,10 @@ import itertools
 from prometheus_client import REGISTRY, CollectorRegistry
 from vllm import PoolingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.exceptions import VLLMError
 from vllm.inputs import tokens_input
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from service.checkpoints import Checkpoint
 from service.errors import EngineDead, EngineFailed
@@ -51,13 +50,15 @@ class VllmEngine:
         EngineFailed for this item, or EngineDead for all there will ever be.
         """
         try:
-            return await self._encode(token_ids, priority)
-        except EngineDeadError as error:
-            raise EngineDead("the engine has died; the service restarts") from error
-        except (EngineGenerateError, VLLMError) as error:
-            if not self.is_alive:
+            scores = await self._encode(token_ids, priority)
+        except Exception as error:  # vLLM's exceptions have no common base in all its releases
+            if isinstance(error, EngineDeadError) or not self.is_alive:
                 raise EngineDead("the engine has died; the service restarts") from error
             raise EngineFailed("the engine could not compute this item") from error
+        if len(scores) < self._classes:
+            # vLLM ends an aborted request as if it had succeeded, with no scores.
+            raise EngineFailed("the engine gave up this item")
+        return scores
 
     async def shutdown(self) -> None:
         """Stop the process; work in flight is aborted, so drain first."""
@@ -73,9 +74,6 @@ class VllmEngine:
         )
         async for output in outputs:
             scores = output.outputs.data.tolist()
-        if len(scores) < self._classes:
-            # vLLM ends an aborted request as if it had succeeded, with no scores.
-            raise EngineFailed("the engine gave up this item")
         return scores
 
 

@@ -7,6 +7,9 @@ import os
 
 from service.settings import Settings
 
+ENGINE_LOG_LEVEL = "NCAL_LOG_LEVEL"
+"""How the engine's process learns the level that a command line may have set."""
+
 
 def prepare_environment(settings: Settings) -> None:
     """Set what must be set before vLLM is imported; what the operator has set stays."""
@@ -24,11 +27,12 @@ def prepare_environment(settings: Settings) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
+        # Our own handler and level serve vLLM too, in its process as well.
+        "VLLM_CONFIGURE_LOGGING": "0",
         # Their warnings are about choices made here on purpose.
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "TRANSFORMERS_VERBOSITY": "error",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "PYTHONWARNINGS": "ignore",
     }.items():
         os.environ.setdefault(name, value)
+    os.environ[ENGINE_LOG_LEVEL] = settings.log_level

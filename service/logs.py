@@ -21,6 +21,10 @@ logger = logging.getLogger("ncal")
 class JsonFormatter(logging.Formatter):
     """Formats a record; `extra={"fields": {…}}` adds fields of ours."""
 
+    def __init__(self, *, with_messages: bool = False) -> None:
+        super().__init__()
+        self._with_messages = with_messages
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": _format_time(record.created),
@@ -28,18 +32,27 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage().split("\n", 1)[0][:500],
         }
+        if record.processName not in (None, "MainProcess"):
+            line["process"] = record.processName
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
             line["fault"] = describe_fault(record.exc_info[1])
+            if self._with_messages:
+                line["message"] = str(record.exc_info[1])[:1000]
         return orjson.dumps(line, default=str).decode()
 
 
-def configure_logs(level: str) -> None:
-    """Send all logs of this process through the JSON formatter."""
+def configure_logs(level: str, *, with_messages: bool = False) -> None:
+    """Send all logs of this process through the JSON formatter; `debug` lets vLLM's through.
+
+    `with_messages` adds exceptions' messages: only where no text of a client can be.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(with_messages=with_messages))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logger.setLevel(level.upper())
+    # vLLM warns of choices that are made here on purpose.
+    logging.getLogger("vllm").setLevel(logging.INFO if level == "debug" else logging.ERROR)
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:

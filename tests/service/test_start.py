@@ -9,7 +9,7 @@ import pytest
 
 from contract.labels import IRF
 from contract.manifest import CheckpointError, hash_file, write_manifest
-from service.__main__ import EXIT_REFUSED, main
+from service.command import EXIT_REFUSED, main
 from service.checkpoints import load_checkpoints
 from service.server import bind_socket
 from service.settings import Settings, SettingsError, read_settings

@@ -4,9 +4,11 @@ import os
 import threading
 import time
 
-from service.environment import ENGINE_LOG_LEVEL
 from service.logs import configure_logs
 
+LOG_LEVEL = "NCAL_LOG_LEVEL"
+SERVICE_PID = "NCAL_SERVICE_PID"
+"""Environment variables by which the service tells this process."""
 _INTERVAL_S = 1.0
 
 
@@ -19,11 +21,21 @@ def prepare_child() -> None:
     vLLM's engine does not notice that: were the service killed without warning, an orphan
     would hold the model's memory, on a GPU all of it.
     """
-    configure_logs(os.environ[ENGINE_LOG_LEVEL], with_messages=True)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    configure_logs(os.environ[LOG_LEVEL], with_messages=True)
+    service = int(os.environ[SERVICE_PID])
+    threading.Thread(target=_end_with, args=(service, os.getppid()), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
+def _end_with(service: int, parent: int) -> None:
+    # The parent may be gone before this is asked for the first time.
+    while _is_there(service) and os.getppid() == parent:
         time.sleep(_INTERVAL_S)
     os._exit(1)
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -5,10 +5,8 @@ They read it when they are imported, and the engine's process inherits it.
 
 import os
 
+from service.child import LOG_LEVEL, SERVICE_PID
 from service.settings import Settings
-
-ENGINE_LOG_LEVEL = "NCAL_LOG_LEVEL"
-"""How the engine's process learns the level that a command line may have set."""
 
 
 def prepare_environment(settings: Settings) -> None:
@@ -35,4 +33,5 @@ def prepare_environment(settings: Settings) -> None:
         "PYTHONWARNINGS": "ignore",
     }.items():
         os.environ.setdefault(name, value)
-    os.environ[ENGINE_LOG_LEVEL] = settings.log_level
+    os.environ[LOG_LEVEL] = settings.log_level
+    os.environ[SERVICE_PID] = str(os.getpid())

@@ -17,6 +17,7 @@ def wait():
     time.sleep(600)
 
 if __name__ == "__main__":
+    os.environ["NCAL_SERVICE_PID"] = str(os.getpid())
     child = multiprocessing.get_context("spawn").Process(target=wait)
     child.start()
     print(child.pid, flush=True)

@@ -9,8 +9,8 @@ import pytest
 
 from contract.labels import IRF
 from contract.manifest import CheckpointError, hash_file, write_manifest
-from service.command import EXIT_REFUSED, main
 from service.checkpoints import load_checkpoints
+from service.command import EXIT_REFUSED, main
 from service.server import bind_socket
 from service.settings import Settings, SettingsError, read_settings
 from tests.contract.examples import make_manifest, make_task

@@ -3,15 +3,15 @@
 Running work is bounded by items and tokens, and so is waiting work. All of it, single,
 batch or stream, passes here item by item, so a batch gets no room that singles do not.
 
-Room is shared by dynamic thresholds (Choudhury and Hahne 1998): a client may have up to
-`ROOM_SHARE` times the room that is still free waiting in each priority. Alone it can use
-eight ninths of the room; however much it sends, others still find some.
-
-Streams wait outside the bounded room: whoever calls with `wait_for_room` reads no more
-until it is served, so its own window bounds it.
+A full room refuses at once, and so does a wait that would be too long for somebody who
+sits at a screen: `max_wait_s` bounds what a live or single item may expect, so those that
+are accepted are answered in time however much is sent. Streams wait outside the bounded
+room: whoever calls with `wait_for_room` reads no more until it is served, so its own
+window bounds it.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -19,10 +19,11 @@ from types import TracebackType
 from service.drain_rate import DrainRate
 from service.errors import DeadlineExceeded, Draining, Overloaded
 from service.fairness import FairQueue, Priority, Waiter
+from service.room import Room
 
 __all__ = ["Admission", "Permit", "Priority"]
 
-ROOM_SHARE = 8
+_LONGEST_RETRY_S = 60.0
 
 
 def _too_late() -> DeadlineExceeded:
@@ -65,7 +66,8 @@ class Permit:
 class Admission:
     """A bounded, fair queue in front of the engine; used from one event loop.
 
-    `clock` returns seconds and gives the time base of every deadline.
+    `max_wait_s` is the longest wait a live or single item is accepted for, by the measured
+    rate. `clock` returns seconds and gives the time base of every deadline.
     """
 
     def __init__(
@@ -75,14 +77,13 @@ class Admission:
         max_waiting_tokens: int,
         max_running_items: int,
         max_running_tokens: int,
+        max_wait_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if min(max_waiting_items, max_waiting_tokens) < 0:
-            raise ValueError("the limits of waiting work must not be negative")
         if min(max_running_items, max_running_tokens) < 1:
             raise ValueError("the limits of running work must be at least 1")
-        self._free_items = max_waiting_items
-        self._free_tokens = max_waiting_tokens
+        self._room = Room(max_waiting_items, max_waiting_tokens)
+        self._max_wait_s = max_wait_s
         self._max_running_items = max_running_items
         self._max_running_tokens = max_running_tokens
         self._clock = clock
@@ -129,9 +130,10 @@ class Admission:
     ) -> Permit:
         """Wait for leave to run one item of so many prompt tokens.
 
-        Raises Overloaded at once when there is no room to wait (never with
-        `wait_for_room`), DeadlineExceeded when `deadline` comes first, Draining
-        after `drain`. An item larger than the running limit runs alone.
+        Raises Overloaded at once when there is no room to wait, or a live or single item
+        would wait too long (never with `wait_for_room`), DeadlineExceeded when `deadline`
+        comes first, Draining after `drain`. An item larger than the running limit runs
+        alone.
         """
         self._refuse_when_draining()
         now = self._clock()
@@ -139,10 +141,11 @@ class Admission:
             raise _too_late()
         cost = min(tokens, self._max_running_tokens)
         if not self._queue and self._fits(cost):
-            self._start(cost, now)
+            self._start(cost)
             return Permit(self, cost, 0.0)
         if not wait_for_room:
             self._check_room(1, cost, priority, client)
+            self._check_wait(priority, client)
         return await self._wait(
             Waiter(
                 tokens=cost,
@@ -192,17 +195,23 @@ class Admission:
             raise _shutting_down()
 
     def _check_room(self, items: int, tokens: int, priority: Priority, client: str) -> None:
-        flow = self._queue.find_flow(priority, client)
-        for held, amount, free in (
-            (len(flow.waiters), items, self._free_items),
-            (flow.tokens, tokens, self._free_tokens),
-        ):
-            before_last = free - amount + amount / items
-            if amount > free or held + amount > ROOM_SHARE * before_last:
-                raise Overloaded(
-                    "the queue is full; try again later",
-                    retry_after_s=self._rate.estimate_s(self._waiting_tokens),
-                )
+        if not self._room.has_room(self._queue.find_flow(priority, client), items, tokens):
+            raise self._make_refusal("the queue is full; try again later", self._room.tokens)
+
+    def _check_wait(self, priority: Priority, client: str) -> None:
+        if priority > Priority.SINGLE:
+            return
+        ahead = self._queue.estimate_ahead(priority, client)
+        wait_s = self._rate.estimate_s(ahead)
+        if wait_s is not None and wait_s > self._max_wait_s:
+            raise self._make_refusal("the wait would be too long; try again later", ahead)
+
+    def _make_refusal(self, detail: str, tokens: int) -> Overloaded:
+        """An error that says when so many tokens will be gone; a second if that is unknown."""
+        retry_after_s = self._rate.estimate_s(tokens)
+        if retry_after_s is None:
+            retry_after_s = 1.0
+        return Overloaded(detail, retry_after_s=min(retry_after_s, _LONGEST_RETRY_S))
 
     async def _wait(self, waiter: Waiter) -> Permit:
         self._join(waiter)
@@ -219,12 +228,13 @@ class Admission:
         return Permit(self, waiter.tokens, self._clock() - waiter.since)
 
     def _join(self, waiter: Waiter) -> None:
+        if not self._queue:
+            self._rate.start(waiter.since)
         self._queue.push(waiter)
         self._idle.clear()
         self._waiting_tokens += waiter.tokens
         if waiter.bounded:
-            self._free_items -= 1
-            self._free_tokens -= waiter.tokens
+            self._room.enter(waiter.tokens)
         if waiter.deadline is not None:
             delay = waiter.deadline - waiter.since
             loop = asyncio.get_running_loop()
@@ -237,8 +247,7 @@ class Admission:
             self._queue.remove(waiter)
         self._waiting_tokens -= waiter.tokens
         if waiter.bounded:
-            self._free_items += 1
-            self._free_tokens += waiter.tokens
+            self._room.leave(waiter.tokens)
         if waiter.timer is not None:
             waiter.timer.cancel()
         self._note_idleness()
@@ -261,7 +270,7 @@ class Admission:
             elif waiter.deadline is not None and waiter.deadline <= now:
                 self._fail(waiter, _too_late())
             elif self._fits(waiter.tokens):
-                self._start(waiter.tokens, now)
+                self._start(waiter.tokens)
                 self._leave(waiter, to_run=True)
                 waiter.future.set_result(None)
             else:
@@ -273,9 +282,7 @@ class Admission:
             and self._running_tokens + tokens <= self._max_running_tokens
         )
 
-    def _start(self, tokens: int, now: float) -> None:
-        if not self._running_items:
-            self._rate.start(now)
+    def _start(self, tokens: int) -> None:
         self._running_items += 1
         self._running_tokens += tokens
         self._idle.clear()
@@ -283,7 +290,8 @@ class Admission:
     def _finish(self, tokens: int) -> None:
         self._running_items -= 1
         self._running_tokens -= tokens
-        self._rate.count(tokens, self._clock())
+        if self._queue:
+            self._rate.count(tokens, self._clock())
         self._note_idleness()
         self._dispatch()
 

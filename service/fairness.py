@@ -60,6 +60,7 @@ class _Level:
     """One priority: its flows in round-robin order, and the tokens it has earned."""
 
     credit: float = 0.0
+    tokens: int = 0
     flows: OrderedDict[str, Flow] = field(default_factory=OrderedDict)
 
     def find_head(self) -> Waiter:
@@ -98,6 +99,16 @@ class FairQueue:
         """Return what a client has waiting; an empty flow if nothing."""
         return self._levels[priority].flows.get(client, _EMPTY)
 
+    def estimate_ahead(self, priority: Priority, client: str) -> int:
+        """Tokens that will run before an item that joins now, if nothing else joins.
+
+        Of each other client's only as many as this client has waiting, and a quantum.
+        """
+        level = self._levels[priority]
+        turns = (self.find_flow(priority, client).tokens + QUANTUM) * len(level.flows)
+        higher = sum(above.tokens for above in self._levels[:priority])
+        return higher + min(level.tokens, turns)
+
     def push(self, waiter: Waiter) -> None:
         """Let a waiter join the end of its client's flow."""
         flows = self._levels[waiter.priority].flows
@@ -106,6 +117,7 @@ class FairQueue:
             flow = flows[waiter.client] = Flow()
         flow.waiters[waiter] = None
         flow.tokens += waiter.tokens
+        self._levels[waiter.priority].tokens += waiter.tokens
         self._arrivals[waiter] = None
 
     def find_head(self) -> Waiter | None:
@@ -141,6 +153,7 @@ class FairQueue:
         flow = level.flows[waiter.client]
         del flow.waiters[waiter]
         flow.tokens -= waiter.tokens
+        level.tokens -= waiter.tokens
         if not flow.waiters:
             del level.flows[waiter.client]
         if not level.flows:

@@ -1,8 +1,8 @@
 """One stream under way, in flat memory.
 
-Lines are read only as their answers are taken: at most `WINDOW` items of a stream are on
-their way, so a busy engine and a slow reader both reach back to the client's socket. Items
-are tokenized in groups, wait outside the bounded queue, and are answered as they finish.
+Lines are read only as their answers are taken: a bounded window of items is on its way, so
+a busy engine and a slow reader both reach back to the client's socket. Items are tokenized
+in groups, wait outside the bounded queue, and are answered as they finish.
 """
 
 import asyncio
@@ -24,8 +24,9 @@ from service.logs import report_fault
 from service.requests import encode, get_client, get_core, get_trace
 from service.schemas import Options
 
-WINDOW = 512
-"""Items of one stream between being read and their answer being sent."""
+WINDOW_STEPS = 4
+"""Steps of the engine a stream reads ahead for: its items between being read and their
+answer being sent."""
 GROUP = 64
 """Lines parsed and tokenized together at most."""
 _HEARTBEAT_S = 15.0
@@ -67,6 +68,7 @@ class Pump:
         self._stream = stream
         self._receive = receive
         self._send = send
+        self._window = max(GROUP, WINDOW_STEPS * core.settings.max_batched_items)
         self._tasks = asyncio.TaskGroup()
         self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._lines: list[bytes] = []
@@ -141,7 +143,7 @@ class Pump:
         items = [self._parse(line) for line in lines if line is None or line.strip()]
         if not items:
             return
-        await self._wait_until_open(WINDOW - len(items))
+        await self._wait_until_open(self._window - len(items))
         await self._client.wait_and_charge(len(items))
         call = Call(
             mode="stream",

@@ -164,6 +164,7 @@ def make_admission(settings: Settings) -> Admission:
         max_waiting_tokens=settings.max_waiting_tokens,
         max_running_items=2 * settings.max_batched_items,
         max_running_tokens=2 * settings.max_batched_tokens,
+        max_wait_s=settings.max_wait_s,
     )
 
 

@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     max_waiting_tokens: int = Field(default=1_048_576, ge=1)
     """Prompt tokens that may wait for each engine; beyond it requests are refused with 503."""
 
+    max_wait_s: float = Field(default=1.0, gt=0.0)
+    """Longest wait for the engine that a single item or a live turn is accepted for; when
+    the queue promises more, it is refused with 503 at once."""
+
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     """Largest request body; streams have no such limit."""
     max_batch_items: int = Field(default=2048, ge=1)

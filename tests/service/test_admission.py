@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.admission import ROOM_SHARE, Admission, Permit, Priority
+from service.admission import Admission, Permit, Priority
 from service.errors import DeadlineExceeded, Draining, Overloaded
+from service.room import ROOM_SHARE
 
 
 class _VirtualSelector(selectors.SelectSelector):
@@ -40,8 +41,8 @@ def loop() -> Iterator[_VirtualLoop]:
         yield cast(_VirtualLoop, runner.get_loop())
 
 
-def make_admission(loop: asyncio.AbstractEventLoop, **limits: int) -> Admission:
-    bounds = {
+def make_admission(loop: asyncio.AbstractEventLoop, **limits: float) -> Admission:
+    bounds: dict[str, Any] = {
         "max_waiting_items": 90,
         "max_waiting_tokens": 90_000,
         "max_running_items": 1,
@@ -177,19 +178,63 @@ def test_check_room_counts_what_can_start_and_what_can_wait(loop: _VirtualLoop) 
     loop.run_until_complete(scenario())
 
 
+async def saturate(caller: Caller) -> None:
+    """Show the admission a queue that drains at 100 tokens a second."""
+    await asyncio.gather(*(caller.start("warm", tokens=50, work_s=0.5) for _ in range(7)))
+
+
 def test_retry_after_is_the_time_the_queue_needs(loop: _VirtualLoop) -> None:
     async def scenario() -> None:
         admission = make_admission(loop, max_waiting_items=6)
         caller = Caller(admission)
-        for _ in range(20):
-            await caller.ask("warm", tokens=50, work_s=0.5)  # 100 tokens a second
-            await asyncio.sleep(100)  # idle time must not count
+        await saturate(caller)
+        for _ in range(5):  # without a queue the rate is that of the arrivals: not counted
+            await asyncio.sleep(100)
+            await caller.ask("rare", tokens=1)
         tasks = [caller.start(f"c{number}", tokens=200) for number in range(7)]
         await settle()
         with pytest.raises(Overloaded) as refused:
             await caller.ask("late")
         assert refused.value.retry_after_s == pytest.approx(6 * 200 / 100)
         await asyncio.gather(*tasks)
+
+    loop.run_until_complete(scenario())
+
+
+def test_retry_after_is_bounded_and_a_second_while_nothing_is_known(loop: _VirtualLoop) -> None:
+    async def scenario() -> None:
+        admission = make_admission(loop, max_waiting_items=1)
+        caller = Caller(admission)
+        for expected in (1.0, 60.0):
+            tasks = [caller.start(f"c{number}", work_s=1000) for number in range(2)]
+            await settle()
+            with pytest.raises(Overloaded) as refused:
+                await caller.ask("late")
+            assert refused.value.retry_after_s == expected
+            await asyncio.gather(*tasks)
+
+    loop.run_until_complete(scenario())
+
+
+def test_whoever_waits_at_a_screen_is_refused_rather_than_kept_waiting(
+    loop: _VirtualLoop,
+) -> None:
+    async def scenario() -> None:
+        admission = make_admission(loop, max_wait_s=10.0)
+        caller = Caller(admission)
+        await saturate(caller)
+        tasks = [caller.start("hog", tokens=100) for _ in range(40)]
+        await settle()
+        accepted = admission.waiting_items
+        assert accepted == 11  # at most ten items of a second each are ahead of the last
+        tasks.append(caller.start("hog", priority=Priority.BATCH))
+        tasks.append(caller.start("other"))  # has its turn after a quantum of the hog's
+        await settle()
+        assert admission.waiting_items == accepted + 2
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        waits = [result.queued_s for result in results if isinstance(result, Permit)]
+        assert max(waits[:-2]) <= 12.0 and waits[-1] <= 10.0
+        assert sum(isinstance(result, Overloaded) for result in results) == 40 - accepted - 1
 
     loop.run_until_complete(scenario())
 

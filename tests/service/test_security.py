@@ -26,6 +26,7 @@ from service.metrics import Metrics
 from service.middleware import Telemetry
 from service.rate_limit import Client, RateLimit
 from service.security import ExposureError, Security, SecurityHeaders, check_exposure
+from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
 
 KEY, HASH = make_key()
@@ -255,3 +256,56 @@ def test_a_limit_that_lets_nothing_through_cannot_be_set() -> None:
     for items_per_s, burst_items in ((0.0, 5.0), (1.0, 0.5)):
         with pytest.raises(ValueError, match="items_per_s"):
             RateLimit(items_per_s=items_per_s, burst_items=burst_items)
+
+
+async def test_the_whole_service_is_guarded() -> None:
+    problem = {"text": "1 + 1 = ?"}
+    async with run_fake_service(keys=KEYS) as service:
+        for path in ("/labels", "/models", "/metrics", "/docs", "/openapi.json"):
+            assert (await service.client.get(path)).status_code == 401
+        for path in ("/classify/problem", "/classify/problem/stream", "/classify/dialogue"):
+            assert (await service.client.post(path, json=problem)).status_code == 401
+        assert not service.engine.scored
+        response = await service.client.post("/classify/problem", json=problem, headers=bearer(KEY))
+        assert response.status_code == 200
+        assert response.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_key_that_sends_too_much_is_told_when_to_come_back() -> None:
+    limits = {"rate_limit_items_per_s": 0.5, "rate_limit_burst_items": 2}
+    batch = {"items": [{"text": "1"}] * 2}
+    async with run_fake_service(keys=KEYS, **limits) as service:
+        statuses = []
+        for key in (KEY, KEY, OTHER_KEY):
+            url = "/classify/problem/batch"
+            response = await service.client.post(url, json=batch, headers=bearer(key))
+            statuses.append(response.status_code)
+            if response.status_code == 429:
+                assert 1 <= int(response.headers["retry-after"]) <= 2
+        assert statuses == [200, 429, 200]
+
+
+async def test_other_origins_are_let_in_by_choice_only() -> None:
+    preflight = {"Origin": "https://school.example", "Access-Control-Request-Method": "POST"}
+    async with run_fake_service(keys=KEYS) as service:
+        response = await service.client.options("/classify/problem", headers=preflight)
+        assert response.status_code == 401
+        assert "access-control-allow-origin" not in response.headers
+    async with run_fake_service(keys=KEYS, cors_origins="https://school.example") as service:
+        response = await service.client.options("/classify/problem", headers=preflight)
+        assert response.headers["access-control-allow-origin"] == "https://school.example"
+        response = await service.client.get("/labels", headers=preflight)
+        assert response.status_code == 401
+        assert response.headers["access-control-allow-origin"] == "https://school.example"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--host", "0.0.0.0"], ["--api-key-hashes", "none"], ["--api-key-file", "missing"]],
+)
+def test_the_service_refuses_to_start_open_or_with_unusable_keys(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "service", "--port", "0", *arguments]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("service: ") and refused.stderr.count("\n") == 1
+    assert "python -m service.security" in refused.stderr or "missing" in refused.stderr

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from service import pump
 from service.errors import EngineFailed
 from service.lines import LineSplitter
-from service.pump import GROUP, WINDOW
+from service.pump import GROUP, WINDOW_STEPS
+from service.settings import Settings
 from tests.service.duplex_client import DuplexClient, open_stream
 from tests.service.fake_service import FakeService, run_fake_service
 from tests.service.uvicorn_server import serve
 
 PROBLEMS = "/classify/problem/stream"
+WINDOW = WINDOW_STEPS * Settings().max_batched_items
 
 
 class Stage:

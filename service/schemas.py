@@ -124,13 +124,13 @@ class DialogueTurnBatchItem(DialogueTurn):
 class ProblemBatch(_Form):
     """Problems to be classified together."""
 
-    items: list[ProblemBatchItem]
+    items: list[ProblemBatchItem] = Field(min_length=1)
 
 
 class DialogueTurnBatch(_Form):
     """Dialogue turns to be classified together."""
 
-    items: list[DialogueTurnBatchItem]
+    items: list[DialogueTurnBatchItem] = Field(min_length=1)
 
 
 class BatchResult(_Form):

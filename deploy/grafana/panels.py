@@ -204,7 +204,6 @@ def _variable_json(variable: Variable) -> Json:
         "label": variable.title,
         "type": "query",
         "datasource": DATASOURCE,
-        "definition": query,
         "query": {"query": query, "refId": variable.name},
         "refresh": 2,
         "sort": 1,

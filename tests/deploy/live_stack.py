@@ -1,12 +1,9 @@
-"""The real service and the real Prometheus, started for a test, and something to do for them."""
+"""The real Prometheus, started for a test, and something for the service to do meanwhile."""
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,22 +13,11 @@ import websockets.sync.client
 import yaml
 
 from tests.deploy.expressions import ROOT
+from tests.e2e.service_process import wait_until
 
-START_TIMEOUT_S = 240.0
 PROBLEM = {"text": "一个果园收了96千克苹果，每筐最多装8千克，至少需要多少个筐？"}
 SPOKEN = {"speaker": "student", "text": "十二个筐。"}
 TURN: dict[str, Any] = {**SPOKEN, "previous": [{"speaker": "teacher", "text": "要多少个筐？"}]}
-
-
-@contextlib.contextmanager
-def run_service(directory: Path) -> Iterator[str]:
-    """Start `python -m service` on a free port; give its address once it is ready."""
-    port = find_free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "service", "--port", str(port)]
-    with run_process(command, directory / "service.log") as process:
-        wait_until_answers(f"{url}/health/ready", process, START_TIMEOUT_S)
-        yield url
 
 
 @contextlib.contextmanager
@@ -59,42 +45,22 @@ def run_prometheus(directory: Path, program: str, service_url: str) -> Iterator[
         "--log.level=warn",
     ]
     url = f"http://{address}"
-    with run_process(command, directory / "prometheus.log") as process:
-        wait_until_answers(f"{url}/-/ready", process, START_TIMEOUT_S)
-        yield url
-
-
-@contextlib.contextmanager
-def run_process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program from the repository's root; ask it to end afterwards, and see that it does."""
+    log = directory / "prometheus.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            yield process
-        except Exception as error:
-            error.add_note(log.read_text(encoding="utf-8", errors="replace")[-3000:])
-            raise
-        finally:
-            process.terminate()
-            try:
-                process.wait(60.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        ready = wait_until(lambda: process.poll() is not None or _answers(f"{url}/-/ready"))
+        assert ready and process.poll() is None, log.read_text(encoding="utf-8")
+        yield url
+    finally:
+        process.kill()
+        process.wait()
 
 
-def wait_until_answers(url: str, process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """Ask twice a second until the answer is a success; fail when it never is."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        assert process.poll() is None, f"the program ended with {process.returncode}"
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url).is_success:
-                return
-        time.sleep(0.5)
-    raise TimeoutError(f"{url} did not answer within {timeout_s:g} s")
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url).is_success
+    return False
 
 
 def find_free_port() -> int:
@@ -115,7 +81,7 @@ def send_light_load(url: str) -> None:
             _stream(client, f"{path}/stream", [item, {}, item])
         _post(client, "/classify/problem", long, status=200)
         _post(client, "/classify/dialogue", {"turns": [*TURN["previous"], SPOKEN]}, status=200)
-        client.get("/health/ready").raise_for_status()
+        client.get("/health/ready")  # runs a canary
     _speak(url.replace("http", "ws"))
 
 

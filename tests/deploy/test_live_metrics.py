@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from service.settings import Settings
 from tests.deploy.expressions import (
     Expression,
     legend_labels,
@@ -17,8 +16,9 @@ from tests.deploy.expressions import (
     read_panels,
     read_recordings,
 )
-from tests.deploy.live_stack import run_prometheus, run_service, send_light_load
+from tests.deploy.live_stack import run_prometheus, send_light_load
 from tests.deploy.promql import find_names
+from tests.e2e.service_process import start_service
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -31,19 +31,16 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("prometheus is not installed (Debian: the package prometheus)")
-    for checkpoint in Settings().checkpoint:
-        if not checkpoint.is_dir():
-            pytest.skip(f"no checkpoint at {checkpoint}; set NCAL_CHECKPOINT")
     directory = tmp_path_factory.mktemp("stack")
     with (
-        run_service(directory) as service_url,
-        run_prometheus(directory, program, service_url) as url,
+        start_service(directory) as service,
+        run_prometheus(directory, program, service.url) as url,
         httpx.Client(base_url=url, timeout=30.0) as client,
     ):
         end = time.monotonic() + LOAD_TIMEOUT_S
         expected = [each.fill() for each in (*read_recordings(), *read_panels())]
         while time.monotonic() < end and not all(_has_data(client, each) for each in expected):
-            send_light_load(service_url)
+            send_light_load(service.url)
             time.sleep(1.0)
         yield client
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 240.0
@@ -19,7 +18,7 @@ START_TIMEOUT_S = 240.0
 class ServiceProcess:
     """A service that has said it is ready."""
 
-    def __init__(self, process: subprocess.Popen[str], ready_line: str, log: IO[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], ready_line: str, log: Path) -> None:
         self.process = process
         self.ready_line = ready_line
         found = re.search(r"http://[0-9.]+:\d+", ready_line)
@@ -28,24 +27,15 @@ class ServiceProcess:
         self._log = log
 
     def read_log(self) -> str:
-        return Path(self._log.name).read_text(encoding="utf-8")
+        return self._log.read_text(encoding="utf-8")
 
     def find_engines(self) -> list[int]:
-        """Process ids of the engines: the children that hold the model."""
+        """Process ids of the engines, by the title that vLLM gives them."""
         return [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and self._is_engine(entry)
+            process
+            for process in find_session(self.process.pid)
+            if b"EngineCore" in Path(f"/proc/{process}/cmdline").read_bytes()
         ]
-
-    def _is_engine(self, entry: Path) -> bool:
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            title = (entry / "cmdline").read_bytes()
-        except (OSError, ValueError):  # it has just gone
-            return False
-        is_tracker = b"resource_tracker" in title
-        return parent == self.process.pid and not is_tracker
 
 
 def run_service(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -63,18 +53,36 @@ def make_environment() -> dict[str, str]:
 @contextmanager
 def start_service(folder: Path, *arguments: str) -> Iterator[ServiceProcess]:
     """Start on a free port and wait for the ready line; whatever is left is killed."""
+    with begin_service(folder, "--port", "0", *arguments) as process:
+        yield ServiceProcess(process, _wait_for_line(process, folder / "log"), folder / "log")
+
+
+@contextmanager
+def begin_service(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start in a session of its own, its stderr in `log`; whatever is left is killed."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "--port", "0", *arguments],
+            [sys.executable, "-m", "service", *arguments],
             cwd=ROOT, env=make_environment(), stdout=subprocess.PIPE, stderr=log, text=True,
             start_new_session=True,
         )  # fmt: skip
         try:
-            yield ServiceProcess(process, _wait_for_line(process, folder / "log"), log)
+            yield process
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def find_session(leader: int) -> list[int]:
+    """Process ids that live in the session of the process."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):  # it has just gone
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
 
 
 def wait_until(is_true: Callable[[], bool], timeout_s: float = 60.0) -> bool:

@@ -21,7 +21,14 @@ from contract.manifest import Manifest, read_manifest, write_manifest
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from service.checkpoints import load_checkpoints, load_prompt_encoders
 from service.settings import Settings
-from tests.e2e.service_process import ServiceProcess, run_service, start_service, wait_until
+from tests.e2e.service_process import (
+    ServiceProcess,
+    begin_service,
+    find_session,
+    run_service,
+    start_service,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -282,6 +289,24 @@ def copy_checkpoint_as(folder: Path, name: str) -> Path:
         task["label_set"]["task"] += "-" + name
     write_manifest(Manifest.model_validate(content), folder)
     return folder
+
+
+def test_sigterm_while_loading_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with begin_service(tmp_path, "--port", str(port)) as process:
+        assert wait_until(lambda: answers(f"http://127.0.0.1:{port}/health/live"))
+        assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert wait_until(lambda: find_session(process.pid) == [])
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:

@@ -71,6 +71,7 @@ def _save_model(
 ) -> None:
     cast(torch.nn.Module, model).to(dtype)
     model.save_pretrained(folder, max_shard_size="100GB")
+    cast(torch.nn.Module, model).cpu()  # what proves the export next needs the GPU's memory
     tokenizer.save_pretrained(folder)
     # transformers 5 names its new base class here; every release knows the old name.
     path = folder / "tokenizer_config.json"

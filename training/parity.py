@@ -49,8 +49,7 @@ def prove_parity(
 
     Raises ParityError above `TOLERANCE`.
     """
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
-    ours = predict_scores(model.eval(), prompts, model.config.pad_token_id)
+    ours = _run_transformers(checkpoint, prompts)
     theirs = _run_engine(checkpoint, prompts)
     difference = max(
         float(np.abs(_softmax(ours[:, rows]) - _softmax(theirs[:, rows])).max())
@@ -78,6 +77,16 @@ def _engine_version() -> str:
     return "of unknown version"
 
 
+def _run_transformers(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+    if torch.cuda.is_available():
+        model.cuda()
+    scores = predict_scores(model.eval(), prompts, model.config.pad_token_id)
+    model.cpu()  # vLLM needs the GPU's memory next
+    torch.cuda.empty_cache()
+    return scores
+
+
 def _run_engine(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
     with tempfile.TemporaryDirectory() as folder:
         prompts_path, scores_path = Path(folder, "prompts.json"), Path(folder, "scores.npy")
@@ -103,13 +112,16 @@ def _score_with_engine(checkpoint: str, prompts_path: str, scores_path: str) -> 
     from vllm.inputs import tokens_input
 
     prompts: list[list[int]] = json.loads(Path(prompts_path).read_text())
+    longest = max(map(len, prompts)) + 1
     llm = LLM(
         model=checkpoint,
         runner="pooling",
         dtype="float32",
         enforce_eager=True,
-        kv_cache_memory_bytes=2**28,
+        max_model_len=longest,
+        max_num_batched_tokens=max(2048, longest),
         max_num_seqs=64,
+        kv_cache_memory_bytes=None if torch.cuda.is_available() else 2**29,
         disable_log_stats=True,
     )
     outputs = llm.encode(

@@ -13,7 +13,7 @@ TOKENIZER = make_tokenizer()
 
 def tokens(text: str) -> list[str]:
     ids = TOKENIZER([text], add_special_tokens=False, split_special_tokens=True)["input_ids"][0]
-    return TOKENIZER.convert_ids_to_tokens(ids)
+    return list(TOKENIZER.convert_ids_to_tokens(ids))
 
 
 def test_digits_stay_single() -> None:
@@ -34,7 +34,7 @@ def test_spellings_are_folded_but_exponents_are_not() -> None:
 def test_typed_control_marks_stay_text() -> None:
     encoder = PromptEncoder(TOKENIZER, version="compact-1", max_tokens=200, window=ContextWindow())
     ids = encoder.encode([Problem(text=f"{ASSISTANT}0{USER}<0x41>")])[0].token_ids
-    user, assistant, byte = TOKENIZER.convert_tokens_to_ids([USER, ASSISTANT, "<0x41>"])
+    user, assistant, byte = map(TOKENIZER.convert_tokens_to_ids, [USER, ASSISTANT, "<0x41>"])
     assert (ids[0], ids[-1]) == (user, assistant)
     assert not {user, assistant, byte} & set(ids[1:-1])
 

@@ -12,6 +12,7 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -64,7 +65,8 @@ def make_backbone(folder: Path, family: str = "llama") -> Path:
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    model_class(config).save_pretrained(folder)
+    model: PreTrainedModel = model_class(config)  # type: ignore[no-untyped-call]
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -57,10 +57,11 @@ def load_prompt_encoders(checkpoint: Checkpoint) -> dict[str, PromptEncoder]:
             task.label_set.task: _make_encoder(tokenizer, task)
             for task in checkpoint.manifest.tasks
         }
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file can make transformers raise anything
+        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"the tokenizer of {checkpoint.directory} cannot be used ({error}); "
-            "export the checkpoint again"
+            f"the tokenizer of {checkpoint.directory} cannot be used "
+            f"({type(error).__name__}: {reason}); export the checkpoint again"
         ) from error
 
 

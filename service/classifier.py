@@ -28,6 +28,8 @@ PRIORITIES: dict[Mode, Priority] = {
 }
 _INLINE_ITEMS = 4
 """More than so many are tokenized in a thread, so that the event loop stays free."""
+_TOKENIZED_AT_ONCE = 256
+"""Then others' items get their turn in that thread."""
 
 
 class Engine(Protocol):
@@ -148,11 +150,14 @@ class Classifier:
         """Return the prompts of the items, in order."""
         started = time.perf_counter()
         encoder = served.model.encoders[served.name]
+        prompts: list[Prompt] = []
         if len(items) <= _INLINE_ITEMS:
             prompts = encoder.encode(items)
         else:
             loop = asyncio.get_running_loop()
-            prompts = await loop.run_in_executor(self._tokenizing, encoder.encode, items)
+            for first in range(0, len(items), _TOKENIZED_AT_ONCE):
+                part = items[first : first + _TOKENIZED_AT_ONCE]
+                prompts += await loop.run_in_executor(self._tokenizing, encoder.encode, part)
         stage = self._metrics.stage_duration.labels("tokenize")
         for _ in items:
             stage.observe((time.perf_counter() - started) / len(items))
@@ -164,9 +169,10 @@ class Classifier:
         Raises any ServiceError of admission and engine. Cancelling the caller takes the
         item out of the queue or stops it in the engine.
         """
-        outcome = "ok"
+        outcome = "internal"
         try:
             result = await self._run(served, prompt, call)
+            outcome = "ok"
         except ServiceError as error:
             outcome = error.slug
             raise

@@ -5,13 +5,12 @@ The engine's process imports this module again, as `__mp_main__`.
 
 import sys
 
+from service.exit_codes import ExitCode
 from service.settings import SettingsError, read_settings
 
-EXIT_REFUSED = 2
 
-
-def main(arguments: list[str]) -> int:
-    """Return the exit code: 0 after a drain, 2 when it refuses to start, 3 when an engine died."""
+def main(arguments: list[str]) -> ExitCode:
+    """Run the service; what is imported late is slow, and a wrong setting needs none of it."""
     from contract.manifest import CheckpointError
     from service.checkpoints import load_checkpoints
     from service.environment import prepare_environment
@@ -31,7 +30,7 @@ def main(arguments: list[str]) -> int:
         return serve(settings, checkpoints, keys, bind_socket(settings))
     except (SettingsError, KeyFormatError, ExposureError, CheckpointError) as error:
         print(f"service: {error}", file=sys.stderr)
-        return EXIT_REFUSED
+        return ExitCode.REFUSED
 
 
 if __name__ == "__mp_main__":

@@ -15,6 +15,7 @@ from service.metrics import Metrics
 
 _CANARY_TOKENS = 4
 _WATCH_INTERVAL_S = 0.1
+_FIRST_CANARY_S = 120.0
 CANARY_PRIORITY = -1
 """Before any request: under load it must measure the engine, not the queue."""
 
@@ -30,10 +31,6 @@ class Lifecycle:
         self._canary: asyncio.Task[str | None] | None = None
         self._canary_at = -float("inf")
         self._draining = False
-
-    @property
-    def is_draining(self) -> bool:
-        return self._draining
 
     def open(self, classifier: Classifier) -> None:
         """Take work from now on."""
@@ -59,6 +56,20 @@ class Lifecycle:
         self.check_live()
         if failure := await self._share_canary():
             raise NotReady(failure)
+
+    async def wait_until_ready(self) -> None:
+        """Return once every engine has answered; raise NotReady when one takes too long.
+
+        An engine's first step is slow, on a CPU that others use very slow.
+        """
+        give_up_at = time.monotonic() + _FIRST_CANARY_S
+        while True:
+            try:
+                return await self.check_ready()
+            except NotReady:
+                if time.monotonic() > give_up_at:
+                    raise
+                await asyncio.sleep(self._canary_cache_s)
 
     async def _share_canary(self) -> str | None:
         """Run the canaries, or wait for those under way, or use a result still fresh."""

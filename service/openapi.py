@@ -24,6 +24,7 @@ from service.schemas import (
     StreamEnd,
 )
 
+_KEY_NOTE = "Asked for only where the operator has set keys; never at `/health`."
 _REFERENCE = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (
     Problem,
@@ -167,6 +168,10 @@ def install_openapi(app: FastAPI) -> None:
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             for name, schema in definitions["$defs"].items():
                 schemas.setdefault(name, schema)
+            document["components"]["securitySchemes"] = {
+                "ApiKey": {"type": "http", "scheme": "bearer", "description": _KEY_NOTE}
+            }
+            document["security"] = [{"ApiKey": []}, {}]
             app.openapi_schema = document
         return app.openapi_schema
 

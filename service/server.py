@@ -14,10 +14,12 @@ import orjson
 import uvicorn
 import uvloop
 
+from contract.manifest import CheckpointError
 from service.admission import Admission
 from service.app import create_app
 from service.checkpoints import Checkpoint, load_prompt_encoders
 from service.classifier import Classifier, Model
+from service.exit_codes import ExitCode
 from service.information import find_path
 from service.keys import ApiKeys
 from service.lifecycle import Lifecycle
@@ -26,9 +28,6 @@ from service.metrics import Metrics
 from service.openapi import EXAMPLES
 from service.requests import Core
 from service.settings import Settings, SettingsError
-
-EXIT_START_FAILED = 1
-EXIT_ENGINE_DEAD = 3
 
 
 def bind_socket(settings: Settings) -> socket.socket:
@@ -48,7 +47,7 @@ def bind_socket(settings: Settings) -> socket.socket:
 
 def serve(
     settings: Settings, checkpoints: list[Checkpoint], keys: ApiKeys, listener: socket.socket
-) -> int:
+) -> ExitCode:
     """Run the service to its end; return the exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Process(settings, checkpoints, keys, listener).run())
@@ -97,7 +96,7 @@ class Process:
         )
         self._stop = asyncio.Event()
 
-    async def run(self) -> int:
+    async def run(self) -> ExitCode:
         """Serve until a signal or a fault; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,7 +123,7 @@ class Process:
         """
         models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
         self._lifecycle.open(Classifier(models, self._metrics))
-        await self._lifecycle.check_ready()
+        await self._lifecycle.wait_until_ready()
         address = self._listener.getsockname()
         print(_make_banner(address[0], address[1], models[0]), flush=True)
         log("ready", models=[model.name for model in models])
@@ -134,9 +133,9 @@ class Process:
         # The engine's process inherits the mask: Ctrl-C must reach us alone, or work
         # that was accepted would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-        from service.engine import VllmEngine  # seconds: only once the settings are known good
-
         encoders = load_prompt_encoders(checkpoint)
+        from service.engine import VllmEngine  # seconds: only once all else is known good
+
         engine = VllmEngine(checkpoint, self._settings, engines=len(self._checkpoints))
         self._metrics.add_engine(checkpoint.name, engine.collectors)
         return Model(
@@ -146,15 +145,18 @@ class Process:
             admission=make_admission(self._settings),
         )
 
-    def _find_exit_code(self, starting: asyncio.Task[None]) -> int:
+    def _find_exit_code(self, starting: asyncio.Task[None]) -> ExitCode:
         if not starting.done():
-            return 0
+            return ExitCode.DRAINED
         error = starting.exception()
         if error is None:
-            return EXIT_ENGINE_DEAD
+            return ExitCode.ENGINE_DEAD
+        if isinstance(error, CheckpointError):
+            print(f"service: {error}", file=sys.stderr)
+            return ExitCode.REFUSED
         reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
         print(f"service: the engine did not start: {reason}", file=sys.stderr)
-        return EXIT_START_FAILED
+        return ExitCode.START_FAILED
 
 
 def make_admission(settings: Settings) -> Admission:
@@ -178,7 +180,7 @@ def _make_banner(host: str, port: int, model: Model) -> str:
     )
 
 
-def _leave_while_loading(exit_code: int) -> NoReturn:
+def _leave_while_loading(exit_code: ExitCode) -> NoReturn:
     """A thread that loads cannot be stopped, and nothing is lost with it."""
     for child in multiprocessing.active_children():
         child.kill()

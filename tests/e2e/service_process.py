@@ -42,7 +42,7 @@ def run_service(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run to the end, for starts that are refused."""
     return subprocess.run(
         [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 

@@ -187,8 +187,10 @@ async def test_a_fault_of_ours_in_one_item_fails_alone_and_tells_nothing() -> No
         )
         items = [PROBLEM, {"text": "毒"}]
         response = await service.client.post("/classify/problem/batch", json={"items": items})
+        metrics = service.core.metrics.render().decode()
     assert response.json()["results"][0]["status"] == "ok"
     assert response.json()["results"][1]["error"]["status"] == 500
+    assert 'ncal_items_total{mode="batch",outcome="internal",task="timss"} 1.0' in metrics
     assert "student text" not in response.text
 
 
@@ -283,6 +285,19 @@ async def test_a_timeout_out_of_range_is_refused(value: str) -> None:
         response = await service.client.post("/classify/problem", json=PROBLEM, headers=headers)
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "header.x-request-timeout"
+
+
+async def test_a_long_batch_is_tokenized_in_parts_and_stays_in_order() -> None:
+    items = [{"id": number, "text": f"{number}加一是多少？"} for number in range(600)]
+    async with run_fake_service() as service:
+        response = await service.client.post("/classify/problem/batch", json={"items": items})
+        results = response.json()["results"]
+        assert [result["id"] for result in results] == list(range(600))
+        await check_answers(
+            service,
+            [str(item["text"]) for item in items],
+            [result["prediction"] for result in results],
+        )
 
 
 async def test_many_requests_at_once_all_get_their_own_answer() -> None:

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
 from service.app import create_app
-from service.errors import EngineFailed
+from service.errors import EngineDead, EngineFailed
 from service.keys import ApiKeys
 from service.lifecycle import Lifecycle
 from service.logs import JsonFormatter, describe_fault
@@ -62,6 +62,24 @@ async def test_a_hung_engine_trips_readiness_and_comes_back() -> None:
         assert service.engine.running == 0
         service.engine.open.set()
         assert await read_status(service, "/health/ready") == (200, "")
+
+
+async def test_a_start_waits_for_an_engine_that_is_slow_at_first() -> None:
+    async with run_fake_service(canary_timeout_s=0.05, canary_cache_s=0.01) as service:
+        service.engine.open.clear()
+        waiting = asyncio.ensure_future(service.core.lifecycle.wait_until_ready())
+        while read_metrics(service)["ncal_canary_failures_total{}"] < 2:
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        service.engine.open.set()
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_start_does_not_wait_for_an_engine_that_has_died() -> None:
+    async with run_fake_service() as service:
+        service.engine.die()
+        with pytest.raises(EngineDead):
+            await asyncio.wait_for(service.core.lifecycle.wait_until_ready(), 5)
 
 
 async def test_an_engine_that_fails_its_canary_is_not_ready() -> None:
@@ -225,11 +243,19 @@ async def test_a_trace_is_continued_and_never_begun(caplog: pytest.LogCaptureFix
             headers = {"traceparent": f"00-{trace}-{parent}-01"}
             response = await service.client.get("/labels", headers=headers)
             bare = await service.client.get("/labels")
-            wrong = await service.client.get("/labels", headers={"traceparent": "00-x-y-01"})
+            wrongs = [
+                await service.client.get("/labels", headers={"traceparent": wrong})
+                for wrong in (
+                    "00-x-y-01",
+                    f"00-{'0' * 32}-{parent}-01",
+                    f"00-{trace}-{'0' * 16}-01",
+                    f"ff-{trace}-{parent}-01",
+                )
+            ]
     version, passed, span, flags = response.headers["traceparent"].split("-")
     assert (version, passed, flags) == ("00", trace, "01")
     assert span != parent
-    assert "traceparent" not in bare.headers and "traceparent" not in wrong.headers
+    assert all("traceparent" not in response.headers for response in (bare, *wrongs))
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     assert lines[0]["traceparent"] == response.headers["traceparent"]
 

@@ -10,7 +10,8 @@ import pytest
 from contract.labels import IRF
 from contract.manifest import CheckpointError, hash_file, write_manifest
 from service.checkpoints import load_checkpoints
-from service.command import EXIT_REFUSED, main
+from service.command import main
+from service.exit_codes import ExitCode
 from service.server import bind_socket
 from service.settings import Settings, SettingsError, read_settings
 from tests.contract.examples import make_manifest, make_task
@@ -131,7 +132,7 @@ def test_a_checkpoint_that_must_not_be_served_is_refused(
     spoil(folder)
     with pytest.raises(CheckpointError, match=reason):
         load_checkpoints([folder])
-    assert main(["--checkpoint", str(folder)]) == EXIT_REFUSED
+    assert main(["--checkpoint", str(folder)]) == ExitCode.REFUSED
     printed = capsys.readouterr()
     assert reason in printed.err and printed.err.count("\n") == 1
 

@@ -1,0 +1,200 @@
+"""Load over HTTP: one client for every system, cheap enough not to be what is measured.
+
+Raw asyncio protocols and a C parser; a request is bytes that are made beforehand.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import httptools
+import orjson
+
+
+class Sample(NamedTuple):
+    """One request, by the clock of `time.perf_counter`."""
+
+    due: float
+    """When it was sent, or in an open loop should have been."""
+    finished: float
+    status: int
+
+    @property
+    def latency_s(self) -> float:
+        return self.finished - self.due
+
+
+class Connection(asyncio.Protocol):
+    """A keep-alive connection that carries one request at a time."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._parser: Any = None
+        self._body: list[bytes] = []
+        self._reply: asyncio.Future[tuple[int, bytes]] | None = None
+
+    async def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request; return status and body. ConnectionError if it breaks."""
+        self._reply = asyncio.get_running_loop().create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._body = []
+        self._transport.write(request)
+        return await self._reply
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_open = False
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(ConnectionResetError("the server closed the connection"))
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_result((self._parser.get_status_code(), b"".join(self._body)))
+
+
+class Address(NamedTuple):
+    """Where a system listens."""
+
+    host: str
+    port: int
+
+    async def connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(Connection, self.host, self.port)
+        return connection
+
+    def make_post(self, path: str, content: Any, headers: str = "") -> bytes:
+        """Return the bytes of a JSON request."""
+        body = orjson.dumps(content)
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{headers}"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+async def run_closed_loop(
+    address: Address, requests: Sequence[bytes], *, clients: int, seconds: float
+) -> list[Sample]:
+    """Let so many clients send one request after the other for so long."""
+    samples: list[Sample] = []
+    following = cycle(requests)
+    end = time.perf_counter() + seconds
+
+    async def run_client() -> None:
+        connection = await address.connect()
+        while (due := time.perf_counter()) < end:
+            status, _ = await connection.exchange(next(following))
+            samples.append(Sample(due, time.perf_counter(), status))
+        connection.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(run_client())
+    return samples
+
+
+async def run_open_loop(
+    address: Address, requests: Sequence[bytes], *, rate: float, seconds: float, seed: int
+) -> list[Sample]:
+    """Send requests at a Poisson rate, whatever comes back; each has a free connection.
+
+    A latency counts from when a request was due, so a client that falls behind shows.
+    """
+    samples: list[Sample] = []
+    idle: deque[Connection] = deque()
+    draw = random.Random(seed)
+
+    async def send(due: float, request: bytes) -> None:
+        connection = idle.popleft() if idle else await address.connect()
+        status, _ = await connection.exchange(request)
+        samples.append(Sample(due, time.perf_counter(), status))
+        if connection.is_open:
+            idle.append(connection)
+
+    due = time.perf_counter()
+    end = due + seconds
+    async with asyncio.TaskGroup() as group:
+        for request in cycle(requests):
+            due += draw.expovariate(rate)
+            if due >= end:
+                break
+            if (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            group.create_task(send(due, request))
+    for connection in idle:
+        connection.close()
+    return samples
+
+
+async def run_stream(address: Address, path: str, texts: Sequence[str]) -> float:
+    """Send problems as one NDJSON stream while reading the answers; return the seconds.
+
+    Raises ValueError unless every line was answered `ok`.
+    """
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    answer = _StreamAnswer()
+    parser = httptools.HttpResponseParser(answer)
+    started = time.perf_counter()
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\n"
+        "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
+    sending = asyncio.create_task(_send_lines(writer, texts))
+    while not answer.is_complete:
+        data = await reader.read(2**16)
+        if not data:
+            raise ConnectionResetError("the stream broke off")
+        parser.feed_data(data)
+    await sending
+    seconds = time.perf_counter() - started
+    writer.close()
+    answer.check(len(texts))
+    return seconds
+
+
+async def _send_lines(writer: asyncio.StreamWriter, texts: Sequence[str]) -> None:
+    for first in range(0, len(texts), 64):
+        lines = (orjson.dumps({"text": text}) + b"\n" for text in texts[first : first + 64])
+        data = b"".join(lines)
+        writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+
+
+class _StreamAnswer:
+    """Counts the lines of an answer; keeps only the last."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self._lines = 0
+        self._last = b""
+
+    def on_body(self, body: bytes) -> None:
+        self._lines += body.count(b"\n")
+        self._last = (self._last + body)[-512:]
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
+
+    def check(self, items: int) -> None:
+        end = orjson.loads(self._last.splitlines()[-1])
+        if (self._lines, end["ok"], end["reason"]) != (items + 1, items, "complete"):
+            raise ValueError(f"the stream of {items} items ended with {end}")

@@ -1,0 +1,88 @@
+"""How fast the service is, beside the engine it wraps and the server that comes with it.
+
+`python -m benchmarks.serving [--quick]`: all systems run at once from the same checkpoint,
+get the same texts and take turns; what counts are ratios. All have float32, eager
+execution, the same bounds of a step and the same number of engine threads. The load
+generator is this process, the same for every server; on a machine of two cores it shares
+one with the HTTP side of the server, and the engine has the other.
+"""
+
+import argparse
+import gc
+import json
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvloop
+
+from benchmarks import scenarios
+from benchmarks.problems import make_problems
+from benchmarks.results import FULL, QUICK, Result, Size, make_table
+from benchmarks.scenarios import Bench, render_prompts
+from benchmarks.systems import start_service, start_vllm_serve, start_worker
+from benchmarks.worker import TASK
+from service.checkpoints import load_checkpoints
+from service.environment import prepare_environment
+from service.settings import BUNDLED_CHECKPOINT, Settings
+
+
+def main() -> int:
+    arguments = _read_arguments()
+    settings = Settings(checkpoint=(arguments.checkpoint,), engine_threads=arguments.threads)
+    prepare_environment(settings)  # all systems inherit it: the same threads for all
+    uvloop.install()
+    logs = Path(tempfile.mkdtemp(prefix="ncal-benchmark-"))
+    print(f"Logs of the systems: {logs}", file=sys.stderr)
+    results: list[Result] = []
+    with ExitStack() as stack:
+        bench = _start_all(stack, settings, logs, QUICK if arguments.quick else FULL)
+        gc.collect()
+        gc.freeze()  # our own garbage collection must not show in their latencies
+        for name, measure in scenarios.ALL:
+            if arguments.only and name not in arguments.only:
+                continue
+            measured = measure(bench)
+            for result in measured if isinstance(measured, list) else [measured]:
+                print(result.to_row(), result.note, file=sys.stderr, flush=True)
+                results.append(result)
+    print(make_table(results))
+    if arguments.output is not None:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        content = [result.to_json() for result in results]
+        arguments.output.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _start_all(stack: ExitStack, settings: Settings, logs: Path, size: Size) -> Bench:
+    from transformers import AutoTokenizer
+
+    (checkpoint,) = load_checkpoints(settings.checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
+    texts = make_problems(size.stream_items, seed=1)
+    return Bench(
+        service=stack.enter_context(start_service(settings, logs)),
+        peer=stack.enter_context(start_vllm_serve(settings, logs)),
+        offline=stack.enter_context(start_worker("offline", settings, logs)),
+        engine=stack.enter_context(start_worker("engine", settings, logs)),
+        texts=texts,
+        rendered=render_prompts(tokenizer, checkpoint.manifest.task(TASK), texts),
+        size=size,
+    )
+
+
+def _read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each engine")
+    parser.add_argument("--only", nargs="+", choices=[name for name, _ in scenarios.ALL])
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/benchmarks/serving.json"), help="JSON of it all"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

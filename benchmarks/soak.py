@@ -1,0 +1,193 @@
+"""Hours of mixed traffic in short: nothing breaks, and memory stays flat.
+
+`python -m benchmarks.soak [--minutes 30]` starts a service and lets all kinds of clients
+use it at once: singles, batches, streams, whole and live dialogues, some that send nonsense
+and some that leave. It ends with 0 when every answer was as it should be and the memory of
+service and engine grew by less than `MAX_GROWTH_MIB` from the second quarter of the time
+(caches are full by then) to the last.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import orjson
+import uvloop
+import websockets
+
+from benchmarks.http_load import Address, Connection, run_stream
+from benchmarks.problems import make_problems
+from benchmarks.systems import RunningService, start_service
+from service.environment import prepare_environment
+from service.settings import BUNDLED_CHECKPOINT, Settings
+
+MAX_GROWTH_MIB = 50.0
+_LINES = "Content-Type: application/x-ndjson\r\n"
+_MIB = 2**20
+
+
+class Vitals(NamedTuple):
+    """State of the processes at one moment."""
+
+    service_mib: float
+    engine_mib: float
+    open_files: int
+
+
+class Traffic:
+    """All clients; counts what they saw."""
+
+    def __init__(self, address: Address, end: float) -> None:
+        self.seen: Counter[str] = Counter()
+        self.faults: list[str] = []
+        self._address = address
+        self._end = end
+        self._draw = random.Random(1)
+        self._texts = make_problems(5000, seed=2)
+
+    async def run(self) -> None:
+        kinds: dict[Callable[[], Awaitable[None]], int] = {
+            self._ask: 8, self._batch: 2, self._stream: 2, self._dialogue: 2, self._talk: 4,
+            self._send_nonsense: 2, self._leave: 2,
+        }  # fmt: skip
+        async with asyncio.TaskGroup() as group:
+            for kind, clients in kinds.items():
+                for _ in range(clients):
+                    group.create_task(self._repeat(kind))
+
+    async def _repeat(self, act: Callable[[], Awaitable[None]]) -> None:
+        name = act.__name__.removeprefix("_")
+        while time.monotonic() < self._end:
+            try:
+                await act()
+            except (AssertionError, OSError, websockets.WebSocketException, ValueError) as error:
+                self.faults.append(f"{name}: {type(error).__name__} {error}")
+                await asyncio.sleep(1.0)
+            else:
+                self.seen[name] += 1
+            await asyncio.sleep(self._draw.random() * 0.1)
+
+    def _pick(self, count: int) -> list[str]:
+        return self._draw.choices(self._texts, k=count)
+
+    def _make_dialogue(self, turns: int) -> list[dict[str, str]]:
+        speakers = ("teacher", "student")
+        texts = self._pick(turns)
+        return [{"speaker": speakers[n % 2], "text": text} for n, text in enumerate(texts)]
+
+    async def _post(self, path: str, content: object, status: int = 200) -> bytes:
+        connection = await self._address.connect()
+        found, body = await connection.exchange(self._address.make_post(path, content))
+        connection.close()
+        assert found == status, f"{path} answered {found}"
+        return body
+
+    async def _ask(self) -> None:
+        for text in self._pick(20):
+            await self._post("/classify/problem", {"text": text})
+
+    async def _batch(self) -> None:
+        items = [{"id": number, "text": text} for number, text in enumerate(self._pick(200))]
+        answer = orjson.loads(await self._post("/classify/problem/batch", {"items": items}))
+        assert answer["ok"] == 200
+        assert [result["id"] for result in answer["results"]] == list(range(200))
+
+    async def _stream(self) -> None:
+        await run_stream(self._address, "/classify/problem/stream", self._pick(500))
+
+    async def _dialogue(self) -> None:
+        turns = self._make_dialogue(30)
+        answer = orjson.loads(await self._post("/classify/dialogue", {"turns": turns}))
+        assert answer["ok"] == 30 and answer["structure"] is not None
+
+    async def _talk(self) -> None:
+        url = f"ws://{self._address.host}:{self._address.port}/classify/dialogue/live"
+        async with websockets.connect(url) as connection:
+            for turn in self._make_dialogue(10):
+                await connection.send(json.dumps({"type": "turn", **turn}))
+            await connection.send('{"type": "end"}')
+            heard = [orjson.loads(message) async for message in connection]
+        final = [message for message in heard if message.get("final")]
+        assert [message["index"] for message in final] == list(range(10))
+
+    async def _send_nonsense(self) -> None:
+        await self._post("/classify/problem", {"text": 1}, 422)
+        await self._post("/classify/nothing", {}, 404)
+        connection = await self._address.connect()
+        request = self._address.make_post("/classify/problem/stream", {}, _LINES)
+        assert (await connection.exchange(request))[0] == 415  # two media types are none
+        connection.close()
+
+    async def _leave(self) -> None:
+        items = [{"text": text} for text in self._pick(100)]
+        connection: Connection = await self._address.connect()
+        request = self._address.make_post("/classify/problem/batch", {"items": items})
+        with_answer = asyncio.ensure_future(connection.exchange(request))
+        await asyncio.wait((with_answer,), timeout=self._draw.random())
+        connection.close()
+        with_answer.cancel()
+
+
+async def soak(service: RunningService, seconds: float) -> tuple[Traffic, list[Vitals]]:
+    """Run the traffic; look at the processes a hundred times and more."""
+    traffic = Traffic(service.address, time.monotonic() + seconds)
+    running = asyncio.create_task(traffic.run())
+    vitals: list[Vitals] = []
+    interval_s = min(5.0, seconds / 100)
+    while not running.done():
+        await asyncio.wait((running,), timeout=interval_s)
+        vitals.append(_read_vitals(service))
+    await running
+    return traffic, vitals
+
+
+def _read_vitals(service: RunningService) -> Vitals:
+    own, *engines = service.family
+    return Vitals(
+        service.read_memory_bytes(own) / _MIB,
+        sum(service.read_memory_bytes(engine) for engine in engines) / _MIB,
+        service.count_open_files(),
+    )
+
+
+def compute_growth(values: list[float]) -> float:
+    """Median of the last quarter less that of the second."""
+    quarter = max(1, len(values) // 4)
+    return median(values[-quarter:]) - median(values[quarter : 2 * quarter] or values)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
+    arguments = parser.parse_args()
+    settings = Settings(checkpoint=(arguments.checkpoint,))
+    prepare_environment(settings)
+    logs = Path(tempfile.mkdtemp(prefix="ncal-soak-"))
+    with start_service(settings, logs) as service:
+        traffic, vitals = uvloop.run(soak(service, arguments.minutes * 60))
+        exit_code = service.stop()
+    growth = {
+        name: compute_growth([getattr(each, name) for each in vitals]) for name in Vitals._fields
+    }
+    print(f"log of the service: {logs}")
+    print("done:", ", ".join(f"{name} {count}" for name, count in sorted(traffic.seen.items())))
+    print("growth:", ", ".join(f"{name} {value:+.1f}" for name, value in growth.items()))
+    print(f"faults: {len(traffic.faults)}; exit code of the service: {exit_code}")
+    for fault in traffic.faults[:20]:
+        print(" ", fault)
+    is_flat = max(growth["service_mib"], growth["engine_mib"]) < MAX_GROWTH_MIB
+    return 0 if is_flat and not traffic.faults and exit_code == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

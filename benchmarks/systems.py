@@ -1,0 +1,173 @@
+"""The systems under measurement, each in processes of its own, on loopback only."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.http_load import Address
+from service.checkpoints import load_checkpoints
+from service.settings import Settings
+
+START_TIMEOUT_S = 300.0
+PEER_MODEL = "peer"
+
+
+class RunningService:
+    """A service of ours that has said it is ready."""
+
+    def __init__(self, process: subprocess.Popen[bytes], address: Address) -> None:
+        self.process = process
+        self.address = address
+
+    @property
+    def family(self) -> list[int]:
+        """Process ids of the service and of its engines."""
+        return [self.process.pid, *_find_children(self.process.pid)]
+
+    def read_memory_bytes(self, pid: int | None = None) -> int:
+        """Resident memory of the service's own process, or of another."""
+        pages = Path(f"/proc/{pid or self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGESIZE")
+
+    def count_open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def stop(self) -> int:
+        """Ask it to drain; return its exit code."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+    def pin(self, cores: set[int]) -> None:
+        """Bind every thread of the service and of its engines to these cores."""
+        for pid in self.family:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread), cores)
+
+
+class Worker:
+    """`benchmarks.worker` in its process: a question, an answer."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(orjson.dumps(order) + b"\n")
+        self._process.stdin.flush()
+        return self.read()
+
+    def read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} has ended; see its log")
+        answer: dict[str, Any] = orjson.loads(line)
+        return answer
+
+
+@contextmanager
+def start_service(settings: Settings, logs: Path, *options: str) -> Iterator[RunningService]:
+    """Start the service on a free port with these settings, and wait until it is ready."""
+    command = [
+        sys.executable, "-m", "service", "--port", "0",
+        "--checkpoint", str(settings.checkpoint[0]),
+        "--engine-threads", str(settings.engine_threads), *options,
+    ]  # fmt: skip
+    with _run(command, logs / "service.log", pipe=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        found = re.search(r"http://([0-9.]+):(\d+)", line)
+        if found is None:
+            raise RuntimeError(f"the service did not start; see {logs / 'service.log'}")
+        yield RunningService(process, Address(found[1], int(found[2])))
+
+
+@contextmanager
+def start_worker(mode: str, settings: Settings, logs: Path) -> Iterator[Worker]:
+    """Start `benchmarks.worker` and wait until its engine is loaded."""
+    command = [sys.executable, "-m", "benchmarks.worker", mode, str(settings.checkpoint[0])]
+    with _run(command, logs / f"{mode}.log", pipe=True) as process:
+        worker = Worker(process)
+        worker.read()
+        yield worker
+
+
+@contextmanager
+def start_vllm_serve(settings: Settings, logs: Path) -> Iterator[Address]:
+    """Start `vllm serve` with the settings of our engine, and wait until it is healthy."""
+    (checkpoint,) = load_checkpoints(settings.checkpoint)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [
+        str(Path(sys.executable).with_name("vllm")), "serve", str(checkpoint.directory),
+        "--runner", "pooling", "--host", "127.0.0.1", "--port", str(port),
+        "--served-model-name", PEER_MODEL, "--dtype", settings.dtype, "--enforce-eager",
+        "--load-format", "safetensors", "--max-model-len", str(checkpoint.max_tokens),
+        "--max-num-batched-tokens", str(max(settings.max_batched_tokens, checkpoint.max_tokens)),
+        "--max-num-seqs", str(settings.max_batched_items),
+        "--kv-cache-memory-bytes", str(settings.kv_cache_mib * 2**20),
+    ]  # fmt: skip
+    with _run(command, logs / "vllm-serve.log") as process:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, logs / "vllm-serve.log")
+        yield Address("127.0.0.1", port)
+
+
+@contextmanager
+def _run(
+    command: Sequence[str], log: Path, *, pipe: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command as a process group of its own; nothing of it is left behind."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipe else file,
+            stderr=file,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < end:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"vllm serve did not start; see {log}")
+
+
+def _find_children(parent: int) -> list[int]:
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _read_parent(entry) == parent
+    ]
+
+
+def _read_parent(entry: Path) -> int | None:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):  # it has just gone
+        return None

@@ -1,0 +1,88 @@
+"""vLLM in a process of its own, without any server: what the service is compared with.
+
+`python -m benchmarks.worker offline|engine <checkpoint>`: a line of JSON in for each
+measurement, a line out. `offline` is `LLM.classify` over all texts at once, tokenizing
+included. `engine` asks the engine of the service for one item at a time, tokenized
+beforehand, with a pause before each.
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from contract.inputs import Problem
+from contract.prompts import PromptEncoder
+from service.checkpoints import Checkpoint, load_checkpoints, load_prompt_encoders
+from service.settings import Settings
+
+TASK = "timss"
+
+
+def main(mode: str, directory: str) -> None:
+    settings = Settings(checkpoint=(Path(directory),))
+    (checkpoint,) = load_checkpoints(settings.checkpoint)
+    encoder = load_prompt_encoders(checkpoint)[TASK]
+    if mode == "offline":
+        _run_offline(settings, checkpoint, encoder)
+    else:
+        asyncio.run(_run_engine(settings, checkpoint, encoder))
+
+
+def _run_offline(settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder) -> None:
+    from vllm import LLM
+    from vllm.inputs import TokensPrompt
+
+    llm = LLM(
+        model=str(checkpoint.directory),
+        runner="pooling",
+        dtype=settings.dtype,
+        load_format="safetensors",
+        skip_tokenizer_init=True,
+        max_model_len=checkpoint.max_tokens,
+        max_num_batched_tokens=max(settings.max_batched_tokens, checkpoint.max_tokens),
+        max_num_seqs=settings.max_batched_items,
+        enforce_eager=True,
+        kv_cache_memory_bytes=settings.kv_cache_mib * 2**20,
+    )
+    _answer({"ready": True})
+    for line in sys.stdin.buffer:
+        texts = orjson.loads(line)["texts"]
+        started = time.perf_counter()
+        prompts = encoder.encode([Problem(text=text) for text in texts])
+        inputs = [TokensPrompt(prompt_token_ids=prompt.token_ids) for prompt in prompts]
+        outputs = llm.classify(inputs, use_tqdm=False)
+        seconds = time.perf_counter() - started
+        assert len(outputs) == len(texts)
+        tokens = sum(len(prompt.token_ids) for prompt in prompts)
+        _answer({"seconds": seconds, "tokens": tokens})
+
+
+async def _run_engine(settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder) -> None:
+    from service.engine import VllmEngine
+
+    engine = VllmEngine(checkpoint, settings)
+    _answer({"ready": True})
+    while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+        order = orjson.loads(line)
+        prompts = encoder.encode([Problem(text=text) for text in order["texts"]])
+        latencies_s = []
+        for prompt in prompts:
+            await asyncio.sleep(order["pause_s"])
+            started = time.perf_counter()
+            await engine.score(prompt.token_ids)
+            latencies_s.append(time.perf_counter() - started)
+        _answer({"latencies_s": latencies_s})
+    await engine.shutdown()
+
+
+def _answer(content: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(content) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,62 @@
+"""Whatever the OpenAPI document allows, and forbids: no 5xx, and no answer it does not name."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from service.app import create_app
+from service.keys import ApiKeys
+from service.lifecycle import Lifecycle
+from service.metrics import Metrics
+from service.requests import Core
+from service.settings import Settings
+from tests.e2e.service_process import ServiceProcess
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+DEADLINE_EXCEEDED = 504
+NOT_OURS = [
+    not_a_server_error,  # looked at below, with one exception
+    negative_data_rejection,  # a bad item is an answer within the 200 of a batch or stream
+    positive_data_acceptance,  # limits are settings, and only rules are in the document
+]
+
+
+@schemathesis.serializer("application/x-ndjson")
+def serialize_lines(context: schemathesis.SerializationContext, value: object) -> bytes:
+    """A stream's body is one text to OpenAPI: any text will do, most have no good line."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
+def make_api() -> schemathesis.BaseSchema:
+    """The document as the app writes it; the tests need it before any service runs."""
+    metrics = Metrics()
+    lifecycle = Lifecycle(metrics, canary_timeout_s=1, canary_cache_s=1)
+    core = Core(settings=Settings(), metrics=metrics, lifecycle=lifecycle)
+    return schemathesis.openapi.from_dict(create_app(core, ApiKeys({})).openapi())
+
+
+api = make_api()
+
+
+@api.parametrize()
+@settings(
+    max_examples=30,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_answer_is_in_the_document(
+    case: schemathesis.Case, shared_service: ServiceProcess
+) -> None:
+    """Valid requests and invalid ones, each part of a request in turn."""
+    response = case.call(base_url=shared_service.url)
+    case.validate_response(response, excluded_checks=NOT_OURS)
+    # The one 5xx that a client can ask for: by a deadline of next to nothing.
+    asked_for_haste = "X-Request-Timeout" in (case.headers or {})
+    assert response.status_code < 500 or (
+        response.status_code == DEADLINE_EXCEEDED and asked_for_haste
+    )

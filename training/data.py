@@ -1,20 +1,20 @@
 """Labelled examples: reading, checking, and their random changes in training."""
 
 import hashlib
-import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
-from contract.inputs import AnyInput, DialogueTurn, Problem, Turn
+from contract.inputs import AnyInput, DialogueTurn
 from contract.labels import BUILT_IN, LabelSet
 from training.errors import BadInput
+from training.formats import read_records
 from training.recipe import AugmentationRecipe, SourceRecipe
 
 
@@ -103,73 +103,19 @@ def augment(item: AnyInput, recipe: AugmentationRecipe, rng: random.Random) -> A
 
 def _read_source(source: SourceRecipe, label_set: LabelSet) -> Iterator[Example]:
     indices = label_set.index_by_data_label()
-    parse = _FORMATS[source.format]
-    for number, line in enumerate(_read_lines(source.path), 1):
-        place = f"{source.path}:{number}"
-        try:
-            record = json.loads(line)
-            item = parse(record)
-            label, example_id = record["class"], str(record["id"])
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{place}: not JSON: {error}") from error
-        except ValidationError as error:
-            reason = error.errors()[0]
-            field = ".".join(map(str, reason["loc"]))
-            raise BadInput(f"{place}: {field}: {reason['msg']}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            reason_text = f"missing field {error}" if isinstance(error, KeyError) else str(error)
-            raise BadInput(f"{place}: {reason_text}") from error
-        if label not in indices:
+    own_kind = {"tmwpl": "problem", "pmtd": "dialogue-turn"}.get(source.format, label_set.kind)
+    if own_kind != label_set.kind:
+        raise BadInput(
+            f"{source.path}: the format {source.format} holds inputs of kind {own_kind}, "
+            f"the label set {label_set.task!r} is for kind {label_set.kind}"
+        )
+    for record in read_records(source, label_set.kind):
+        if record.data_label not in indices:
             raise BadInput(
-                f"{place}: unknown label {label!r}; "
+                f"{record.place}: unknown label {record.data_label!r}; "
                 f"the label set {label_set.task!r} has: {', '.join(indices)}"
             )
-        yield Example(example_id, label_set.task, item, indices[label])
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; check `sources` in the recipe") from error
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise BadInput(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error}") from error
-    # split("\n"), not splitlines(): a text may hold other line separators.
-    return [line for line in text.split("\n") if line.strip()]
-
-
-def _parse_tmwpl(record: dict[str, Any]) -> Problem:
-    return Problem(text=record["question"])
-
-
-def _parse_pmtd(record: dict[str, Any]) -> DialogueTurn:
-    """`dialog_history` holds the turn before, the turn itself and the turn after."""
-    turns = [
-        Turn.model_validate({"speaker": speaker, "text": text})
-        for turn in record["dialog_history"]
-        for speaker, text in turn.items()
-    ]
-    wanted = record["dialog_content"].strip()
-    places = [index for index, turn in enumerate(turns) if turn.text == wanted]
-    if not places:
-        raise ValueError("dialog_content does not stand in dialog_history")
-    middle = len(turns) // 2
-    place = middle if middle in places else places[0]
-    return DialogueTurn(
-        speaker=turns[place].speaker,
-        text=turns[place].text,
-        previous=tuple(turns[:place]),
-        following=tuple(turns[place + 1 :]),
-    )
-
-
-_FORMATS: dict[str, Callable[[dict[str, Any]], AnyInput]] = {
-    "tmwpl": _parse_tmwpl,
-    "pmtd": _parse_pmtd,
-}
+        yield Example(record.id, label_set.task, record.item, indices[record.data_label])
 
 
 def _check_class_sizes(

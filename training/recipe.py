@@ -13,8 +13,8 @@ class SourceRecipe(Settings):
     """One file of labelled examples."""
 
     path: Path
-    format: Literal["tmwpl", "pmtd"]
-    """How the file spells its examples: the two NCAL data sets' own JSON lines."""
+    format: Literal["tmwpl", "pmtd", "conversation", "csv"]
+    """How the file spells its examples; `training.formats` describes each."""
     task: str
     """Id of the label set it is labelled with."""
 

@@ -160,3 +160,66 @@ def test_augmentation_changes_only_what_it_may() -> None:
     live = strip_following(item)
     assert isinstance(live, DialogueTurn)
     assert live.following == () and live.previous == item.previous
+
+
+def test_conversations_are_read(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "1+1=？"}]
+    write_lines(tmp_path / "problems.jsonl", [{"conversation": messages, "label": "回忆"}])
+    only = {"timss": TIMSS.model_copy(update={"labels": TIMSS.labels[:1]})}
+    problems = source(tmp_path / "problems.jsonl", "conversation")
+    assert read_examples([problems], only, folds=1)[0].item == Problem(text="1+1=？")
+    messages = [{"role": "teacher", "content": "几？"}, {"role": "user", "content": "二"}]
+    write_lines(tmp_path / "turns.jsonl", [{"conversation": messages, "label": "R-FR"}])
+    only = {"irf": IRF.model_copy(update={"labels": IRF.labels[4:5]})}
+    example = read_examples(
+        [source(tmp_path / "turns.jsonl", "conversation", "irf")], only, folds=1
+    )[0]
+    assert example.item == DialogueTurn(
+        speaker="student", text="二", previous=(Turn(speaker="teacher", text="几？"),)
+    )
+    write_lines(tmp_path / "none.jsonl", [{"conversation": messages[:1], "label": "回忆"}])
+    with pytest.raises(BadInput, match=r"none\.jsonl:1: the conversation has no user message"):
+        read_examples([source(tmp_path / "none.jsonl", "conversation")], BUILT_IN, folds=1)
+
+
+def test_csv_of_problems(tmp_path: Path) -> None:
+    path = tmp_path / "problems.csv"
+    path.write_text('text,label,id\n"2, 3 和\n4",回忆,a\n"5",回忆,\n', encoding="utf-8-sig")
+    only = {"timss": TIMSS.model_copy(update={"labels": TIMSS.labels[:1]})}
+    examples = read_examples([source(path, "csv")], only, folds=1)
+    assert [(e.id, e.item) for e in examples] == [
+        ("a", Problem(text="2, 3 和\n4")),
+        ("4", Problem(text="5")),
+    ]
+    path.write_text("text\n5\n")
+    with pytest.raises(BadInput, match=r"problems\.csv:1: missing column label"):
+        read_examples([source(path, "csv")], only, folds=1)
+    path.write_text('text,label\n"5\n')
+    with pytest.raises(BadInput, match="not CSV"):
+        read_examples([source(path, "csv")], only, folds=1)
+    path.write_text("text,label\n ,回忆\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"problems\.csv:2: text: "):
+        read_examples([source(path, "csv")], only, folds=1)
+
+
+def test_csv_of_transcripts_builds_the_context(tmp_path: Path) -> None:
+    (tmp_path / "turns.csv").write_text(
+        "dialogue,speaker,text,label\n"
+        "1,teacher,几？,\n1,student,二,R-FR\n1,teacher,好,\n2,student,三,R-FR\n",
+        encoding="utf-8",
+    )
+    only = {"irf": IRF.model_copy(update={"labels": IRF.labels[4:5]})}
+    first, second = read_examples([source(tmp_path / "turns.csv", "csv", "irf")], only, folds=1)
+    assert first.item == DialogueTurn(
+        speaker="student",
+        text="二",
+        previous=(Turn(speaker="teacher", text="几？"),),
+        following=(Turn(speaker="teacher", text="好"),),
+    )
+    assert second.item == DialogueTurn(speaker="student", text="三")  # another dialogue
+
+
+def test_a_format_of_another_kind_is_refused(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    with pytest.raises(BadInput, match="holds inputs of kind dialogue-turn"):
+        read_examples([source(tmp_path / "turns.jsonl", "pmtd")], BUILT_IN, folds=1)

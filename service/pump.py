@@ -104,7 +104,7 @@ class Pump:
         if reason != _COMPLETE:
             await self._discard_input()
         taking.cancel()
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._send_body(b"", more=False)
 
     def _end(self, reason: str) -> None:
         if not self._ending.done():
@@ -223,11 +223,11 @@ class Pump:
             self._open -= len(lines)
             self._was_sent.set()
 
-    async def _send_body(self, body: bytes) -> None:
+    async def _send_body(self, body: bytes, *, more: bool = True) -> None:
         """Send a part of the response; a client that takes none of it for long is gone."""
         try:
             async with asyncio.timeout(self._settings.stall_timeout_s):
-                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                await self._send({"type": "http.response.body", "body": body, "more_body": more})
         except TimeoutError:
             raise _Gone from None
 

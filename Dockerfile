@@ -59,14 +59,18 @@ RUN apt-get update \
 COPY --from=packages-gpu /opt/venv /opt/venv
 COPY contract contract
 COPY service service
-RUN ["/opt/venv/bin/python", "-m", "compileall", "-q", "contract", "service"]
+RUN chmod -R a+rX contract service && /opt/venv/bin/python -m compileall -q contract service
 USER 10001:10001
 
 
 # Last, so that it is the default.
 FROM base AS cpu
+# vLLM's CPU kernels load libnuma.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libnuma1 \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=packages-cpu /opt/venv /opt/venv
 COPY contract contract
 COPY service service
-RUN ["/opt/venv/bin/python", "-m", "compileall", "-q", "contract", "service"]
+RUN chmod -R a+rX contract service && /opt/venv/bin/python -m compileall -q contract service
 USER 10001:10001

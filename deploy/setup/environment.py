@@ -6,6 +6,7 @@ second waits). Every failure is one line that names the remedy.
 """
 
 import argparse
+import ctypes
 import fcntl
 import hashlib
 import importlib.util
@@ -211,7 +212,16 @@ def check_machine(accelerator: str, *, image: bool) -> None:
     """Fail, before anything is downloaded, where the packages could not work."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         fail("vLLM has packages for Linux on x86_64 and aarch64 only. Elsewhere, use Docker.")
-    if accelerator == "cpu" or image:
+    if image:
+        return
+    if accelerator == "cpu":
+        try:
+            ctypes.CDLL("libnuma.so.1")
+        except OSError:
+            fail(
+                "libnuma, which vLLM's CPU kernels load, is missing. Install it (Debian, "
+                "Ubuntu: apt install libnuma1; Fedora: dnf install numactl-libs)."
+            )
         return
     if shutil.which("nvidia-smi") is None:
         fail("no NVIDIA driver was found (nvidia-smi). Install it, or run it on the CPU.")

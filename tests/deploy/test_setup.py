@@ -270,6 +270,10 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
             "import platform; platform.machine = lambda: 'riscv64'",
             r"error: vLLM has packages for Linux on x86_64 and aarch64 only\. .*\n",
         ),
+        (
+            "import ctypes; ctypes.CDLL = lambda name: open('/nowhere')",
+            r"error: libnuma, .* is missing\. Install it .*\n",
+        ),
     ],
 )
 def test_a_lacking_machine_is_told_in_one_line(tmp_path: Path, fault: str, error: str) -> None:

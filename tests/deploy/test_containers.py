@@ -1,0 +1,239 @@
+"""The image and the compose files: what they say, and, where a Docker engine answers, what they do.
+
+With an engine but no way to a registry the last test wants images of the names that
+Dockerfile and docker-compose.yml give; Grafana is left out where its image cannot be had.
+"""
+
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.deploy.compose_stack import (
+    BUILD_TIMEOUT_S,
+    IMAGE,
+    Stack,
+    has_image,
+    run_docker,
+    run_stack,
+    skip_without_engine,
+)
+from tests.deploy.expressions import ROOT
+from tests.deploy.live_stack import PROBLEM, TURN
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+OVERRIDES = ["deploy/docker-compose.gpu.yml", "deploy/docker-compose.keys.yml"]
+
+
+def read_compose(name: str = "docker-compose.yml") -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return content
+
+
+def read_stages() -> dict[str, str]:
+    """The Dockerfile's stages by name, in their order."""
+    parts = re.split(r"^FROM \S+ AS (\S+)\n", DOCKERFILE, flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def join_lines(text: str) -> str:
+    return text.replace("\\\n", " ")
+
+
+def test_the_default_image_is_the_cpu_one() -> None:
+    assert list(read_stages())[-1] == "cpu"
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_an_image_runs_without_rights_and_tells_its_health(target: str) -> None:
+    stages = read_stages()
+    users = re.findall(r"^USER (.*)$", stages[target], re.M)
+    assert users == ["10001:10001"]
+    assert 'ENTRYPOINT ["/opt/venv/bin/python", "-m", "service"]' in stages["base"]
+    assert "STOPSIGNAL SIGTERM" in stages["base"]
+    assert re.search(r"HEALTHCHECK .*CMD \[.*/health/ready", join_lines(stages["base"]))
+    assert "HF_HUB_OFFLINE=1" in stages["base"]
+
+
+def test_no_compiler_is_in_the_cpu_image() -> None:
+    stages = read_stages()
+    installed = re.findall(r"apt-get install ([^&]*)", join_lines(stages["base"] + stages["cpu"]))
+    assert [name for line in installed for name in line.split() if name[0] != "-"] == ["libnuma1"]
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_packages_are_a_layer_below_the_code(target: str) -> None:
+    """A change of code must not install packages anew."""
+    stages = read_stages()
+    copies = re.findall(r"^COPY (.*)$", stages[target], re.M)
+    assert copies == [
+        f"--from=packages-{target} /opt/venv /opt/venv",
+        "contract contract",
+        "service service",
+    ]
+    assert f"environment.py /opt/venv {target} --image" in join_lines(stages[f"packages-{target}"])
+
+
+def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
+    allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.M)
+    copies = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M)
+    for source in (source for line in copies for source in line.split()):
+        assert (ROOT / source).exists(), source
+        assert any(Path(source).is_relative_to(path) for path in allowed), source
+
+
+@pytest.mark.parametrize("name", ["service", "prometheus", "grafana"])
+def test_a_container_is_bounded_and_closed_to_the_outside(name: str) -> None:
+    service = read_compose()["services"][name]
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", service["image"])
+    assert service["mem_limit"]
+    assert service["restart"] == "unless-stopped"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in service["ports"])
+    assert "healthcheck" in service or name == "service"  # its image has one
+
+
+def test_the_service_writes_nowhere_but_to_its_cache() -> None:
+    service = read_compose()["services"]["service"]
+    assert service["read_only"] is True
+    assert (service["tmpfs"], service["volumes"]) == (["/tmp"], ["cache:/cache"])
+
+
+def test_each_starts_when_the_one_before_is_healthy() -> None:
+    services = read_compose()["services"]
+    healthy = {"condition": "service_healthy"}
+    assert services["prometheus"]["depends_on"] == {"service": healthy}
+    assert services["grafana"]["depends_on"] == {"prometheus": healthy}
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", *OVERRIDES])
+def test_mounts_are_named_volumes_or_exist(file: str) -> None:
+    named = set(read_compose()["volumes"])
+    for service in read_compose(file)["services"].values():
+        for mount in service.get("volumes", []):
+            source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", mount).partition(":")[0]
+            if source == "./service/checkpoints":
+                continue  # the one of the bundled checkpoint
+            assert source in named or (ROOT / source).exists(), mount
+
+
+def test_secrets_come_from_files() -> None:
+    keys = read_compose("deploy/docker-compose.keys.yml")
+    used = {name for service in keys["services"].values() for name in service["secrets"]}
+    assert used == set(keys["secrets"])
+    assert all(set(secret) == {"file"} for secret in keys["secrets"].values())
+    environment = keys["services"]["service"]["environment"]
+    assert environment["NCAL_API_KEY_FILE"] == "/run/secrets/api-keys"
+    assert environment["NCAL_ALLOW_NO_KEY"] == "false"
+
+
+def test_the_gpu_is_reserved_and_its_image_taken() -> None:
+    service = read_compose("deploy/docker-compose.gpu.yml")["services"]["service"]
+    assert service["build"]["target"] == "gpu"
+    [device] = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+
+
+def test_the_example_of_settings_lists_each_with_its_default() -> None:
+    used: dict[str, set[str]] = {}
+    for file in ["docker-compose.yml", *OVERRIDES]:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
+            used.setdefault(name, set()).add(default)
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.M))
+    arguments = set(read_compose()["services"]["service"]["build"]["args"])
+    assert set(listed) == set(used) | arguments
+    assert all(listed[name] in defaults for name, defaults in used.items())
+
+
+def find_settings(file: str) -> set[str]:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    return set(re.findall(r"\bNCAL_[A-Z_]+", text))
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "docker-compose.yml", *OVERRIDES])
+def test_the_service_knows_the_settings_it_is_given(file: str) -> None:
+    from service.settings import Settings
+
+    assert find_settings(file) <= {f"NCAL_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_stack_runs_restarts_and_stops() -> None:
+    """The whole of it on a real engine: build, start, classify, scrape, crash, recover, stop."""
+    skip_without_engine()
+    built = run_docker("build", "--network", "host", "--tag", IMAGE, ".", timeout_s=BUILD_TIMEOUT_S)
+    if "buildx component is missing" in built.stderr:
+        pytest.skip("this Docker has no BuildKit: its buildx plugin is not installed")
+    assert built.returncode == 0, built.stderr[-3000:]
+    images = {name: s["image"] for name, s in read_compose()["services"].items()}
+    if not has_image(images["prometheus"]):
+        pytest.skip(f"{images['prometheus']} is not here and cannot be pulled")
+    services = ["service", "prometheus"]
+    if has_image(images["grafana"]):
+        services.append("grafana")
+    with run_stack(services) as stack:
+        check_rights(stack)
+        check_classification(stack)
+        check_scrape(stack)
+        if "grafana" in services:
+            check_dashboards(stack)
+        kill_engine(stack)
+        stack.wait_until_healthy(restarts=1)
+        check_classification(stack)
+        stack.compose("stop", "service")
+        assert stack.inspect("{{.State.ExitCode}} {{.State.OOMKilled}}") == "0 false"
+
+
+def check_rights(stack: Stack) -> None:
+    assert stack.run_inside("id", "-u").stdout == "10001\n"
+    assert stack.run_inside("touch", "/app/file").returncode != 0
+    assert stack.run_inside("touch", "/cache/file").returncode == 0
+    assert stack.run_inside("sh", "-c", "command -v gcc cc clang").stdout == ""
+
+
+def check_classification(stack: Stack) -> None:
+    for path, item in (("/classify/problem", PROBLEM), ("/classify/dialogue-turn", TURN)):
+        response = httpx.post(f"{stack.service_url}{path}", json=item, timeout=60.0)
+        assert response.status_code == 200, response.text
+        assert abs(sum(response.json()["probabilities"].values()) - 1) < 1e-4
+
+
+def check_scrape(stack: Stack) -> None:
+    """Prometheus has found the service by its name and seen its metrics; every rule is loaded."""
+    end = time.monotonic() + 120.0
+    query = {"query": 'up{job="ncal-serve"} == 1'}
+    while time.monotonic() < end:
+        answer = httpx.get(f"{stack.prometheus_url}/api/v1/query", params=query).json()
+        if answer["data"]["result"]:
+            break
+        time.sleep(1.0)
+    assert len(answer["data"]["result"]) == 1, answer
+    groups = httpx.get(f"{stack.prometheus_url}/api/v1/rules").json()["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert rules and all(rule["health"] != "err" for rule in rules)
+
+
+def check_dashboards(stack: Stack) -> None:
+    found = httpx.get(f"{stack.grafana_url}/api/search", params={"type": "dash-db"}).json()
+    folder = ROOT / "deploy/grafana/dashboards"
+    assert len(found) == len(list(folder.glob("*.json")))
+
+
+def kill_engine(stack: Stack) -> None:
+    """Kill the engine's process, and nothing else, from inside the container."""
+    program = (
+        "import os, pathlib\n"
+        "for entry in pathlib.Path('/proc').glob('[0-9]*'):\n"
+        "    if b'EngineCore' in (entry / 'cmdline').read_bytes():\n"
+        f"        os.kill(int(entry.name), {signal.SIGKILL:d}); print('killed')\n"
+    )
+    assert stack.run_inside("python", "-c", program).stdout == "killed\n"

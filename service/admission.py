@@ -14,11 +14,11 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from service.drain_rate import DrainRate
 from service.errors import DeadlineExceeded, Draining, Overloaded
 from service.fairness import FairQueue, Priority, Waiter
+from service.permit import Permit
 from service.room import Room
 
 __all__ = ["Admission", "Permit", "Priority"]
@@ -32,35 +32,6 @@ def _too_late() -> DeadlineExceeded:
 
 def _shutting_down() -> Draining:
     return Draining("the service is shutting down; send this to another replica")
-
-
-class Permit:
-    """Leave to run one item; give it back with `release` or as a context manager."""
-
-    __slots__ = ("_admission", "queued_s", "tokens")
-
-    def __init__(self, admission: "Admission", tokens: int, queued_s: float) -> None:
-        self._admission: Admission | None = admission
-        self.tokens = tokens
-        self.queued_s = queued_s
-        """Seconds it waited in the queue."""
-
-    async def __aenter__(self) -> "Permit":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Give the room back; a second call does nothing."""
-        admission, self._admission = self._admission, None
-        if admission is not None:
-            admission._finish(self.tokens)
 
 
 class Admission:
@@ -142,7 +113,7 @@ class Admission:
         cost = min(tokens, self._max_running_tokens)
         if not self._queue and self._fits(cost):
             self._start(cost)
-            return Permit(self, cost, 0.0)
+            return Permit(self._finish, cost, 0.0)
         if not wait_for_room:
             self._check_room(1, cost, priority, client)
             self._check_wait(priority, client)
@@ -225,7 +196,7 @@ class Admission:
             elif not waiter.future.cancelled() and waiter.future.exception() is None:
                 self._finish(waiter.tokens)  # granted in the very turn that cancelled it
             raise
-        return Permit(self, waiter.tokens, self._clock() - waiter.since)
+        return Permit(self._finish, waiter.tokens, self._clock() - waiter.since)
 
     def _join(self, waiter: Waiter) -> None:
         if not self._queue:

@@ -245,8 +245,12 @@ class Session:
             await self._websocket.close(closing.code, closing.reason)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        async with asyncio.timeout(self._settings.stall_timeout_s):
-            await self._websocket.send_text(orjson.dumps(message).decode())
+        """Send a message; a client that takes none for long is gone."""
+        try:
+            async with asyncio.timeout(self._settings.stall_timeout_s):
+                await self._websocket.send_text(orjson.dumps(message).decode())
+        except TimeoutError:
+            raise WebSocketDisconnect from None
 
     def _describe_session(self) -> dict[str, Any]:
         model = self._served.model

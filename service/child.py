@@ -1,6 +1,7 @@
 """What the engine's process does before vLLM is imported there."""
 
 import os
+import signal
 import threading
 import time
 
@@ -13,15 +14,17 @@ _INTERVAL_S = 1.0
 
 
 def prepare_child() -> None:
-    """Log as the service does, and end when the service is gone.
+    """Log as the service does, leave Ctrl-C to it, and end when it is gone.
 
-    Messages of exceptions are logged here: this process sees token ids and never a text,
-    and why an engine did not start must be known.
-
-    vLLM's engine does not notice that: were the service killed without warning, an orphan
+    vLLM's engine does not notice when the service is killed without warning: an orphan
     would hold the model's memory, on a GPU all of it.
     """
+    # Messages too: this process sees token ids and never a text, and why an engine did
+    # not start must be known.
     configure_logs(os.environ[LOG_LEVEL], with_messages=True)
+    # A terminal sends Ctrl-C to both processes. Only the service may act on it: it drains
+    # first, and then ends this one. vLLM sets a handler of its own, so it must be blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     service = int(os.environ[SERVICE_PID])
     threading.Thread(target=_end_with, args=(service, os.getppid()), daemon=True).start()
 

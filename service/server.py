@@ -130,9 +130,6 @@ class Process:
         await self._lifecycle.watch_engines()
 
     def _load(self, checkpoint: Checkpoint) -> Model:
-        # The engine's process inherits the mask: Ctrl-C must reach us alone, or work
-        # that was accepted would be lost.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
         encoders = load_prompt_encoders(checkpoint)
         from service.engine import VllmEngine  # seconds: only once all else is known good
 

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     have to wait for one step."""
     max_batched_items: int = Field(default=128, ge=1)
     """Items in one step of the engine."""
-    kv_cache_mib: int = Field(default=512, ge=16)
+    kv_cache_mib: int = Field(default=256, ge=16)
     """Memory for the key/value cache of each engine on a CPU."""
     gpu_memory_fraction: float = Field(default=0.9, gt=0.0, le=1.0)
     """Share of the GPU's memory for weights and cache, divided among the engines."""

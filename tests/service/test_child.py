@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PARENT = """
@@ -32,6 +33,19 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def is_blocked(pid: int, number: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigBlk:")[2].split()[0], 16)
+    return bool(mask >> (number - 1) & 1)
+
+
+def wait_until(is_true: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 60
+    while not is_true() and time.monotonic() < end:
+        time.sleep(0.1)
+    return is_true()
+
+
 def test_a_killed_service_leaves_no_orphan(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
@@ -43,9 +57,8 @@ def test_a_killed_service_leaves_no_orphan(tmp_path: Path) -> None:
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     assert is_running(child)
+    assert wait_until(lambda: is_blocked(child, signal.SIGINT)), "Ctrl-C would reach the engine"
+    assert not is_blocked(child, signal.SIGTERM)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    end = time.monotonic() + 60
-    while is_running(child) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not is_running(child)
+    assert wait_until(lambda: not is_running(child))

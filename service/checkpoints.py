@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.inputs import Problem
 from contract.manifest import CheckpointError, Manifest, Task, check_disjoint, read_manifest
 from contract.prompts import PromptEncoder
 
@@ -66,12 +67,15 @@ def load_prompt_encoders(checkpoint: Checkpoint) -> dict[str, PromptEncoder]:
 
 
 def _make_encoder(tokenizer: object, task: Task) -> PromptEncoder:
-    return PromptEncoder(
+    encoder = PromptEncoder(
         tokenizer,  # type: ignore[arg-type]
         version=task.prompt_version,
         max_tokens=task.max_tokens,
         window=task.window,
     )
+    # The first call sets the tokenizer's options; later ones, from two threads, only read.
+    encoder.encode([Problem(text="1")])
+    return encoder
 
 
 def _load_checkpoint(directory: Path) -> Checkpoint:

@@ -118,7 +118,7 @@ class Classifier:
             for task in model.checkpoint.manifest.tasks
         }
         self._metrics = metrics
-        # One thread: a Hugging Face tokenizer is not made for several.
+        # One thread: more would take cores from the engine.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         metrics.watch_queues(self.read_queues)
         for served in self.tasks.values():

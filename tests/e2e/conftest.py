@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.service_process import ServiceProcess, start_service
+from tests.e2e.service_process import PATIENT, ServiceProcess, start_service
 
 
 @pytest.fixture(scope="session")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    with start_service(tmp_path_factory.mktemp("shared-service")) as process:
+    folder = tmp_path_factory.mktemp("shared-service")
+    with start_service(folder, *PATIENT) as process:
         yield process

@@ -22,6 +22,7 @@ from contract.predictions import calibrate_logits, predict_set, select_rows
 from service.checkpoints import load_checkpoints, load_prompt_encoders
 from service.settings import Settings
 from tests.e2e.service_process import (
+    PATIENT,
     ServiceProcess,
     begin_service,
     find_session,
@@ -60,18 +61,12 @@ TURNS = [
 ]
 
 
-# Refusing what must wait is another test's business; a busy machine must not fail these.
-PATIENT = ("--max-wait-s", "60")
+@pytest.fixture
+def service(shared_service: ServiceProcess) -> ServiceProcess:
+    return shared_service
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    folder = tmp_path_factory.mktemp("service")
-    with start_service(folder, *PATIENT) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(service: ServiceProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=120) as client:
         yield client

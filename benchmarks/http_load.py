@@ -14,18 +14,7 @@ from typing import Any, NamedTuple
 import httptools
 import orjson
 
-
-class Sample(NamedTuple):
-    """One request, by the clock of `time.perf_counter`."""
-
-    due: float
-    """When it was sent, or in an open loop should have been."""
-    finished: float
-    status: int
-
-    @property
-    def latency_s(self) -> float:
-        return self.finished - self.due
+from benchmarks.samples import Sample
 
 
 class Connection(asyncio.Protocol):
@@ -89,6 +78,9 @@ class Address(NamedTuple):
         )
         return head.encode() + body
 
+    def make_get(self, path: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n\r\n".encode()
+
 
 async def run_closed_loop(
     address: Address, requests: Sequence[bytes], *, clients: int, seconds: float
@@ -142,6 +134,48 @@ async def run_open_loop(
     for connection in idle:
         connection.close()
     return samples
+
+
+def ask(address: Address, path: str, content: Any) -> Any:
+    """Send one JSON request from outside any event loop; return what is answered."""
+
+    async def exchange() -> bytes:
+        connection = await address.connect()
+        _, body = await connection.exchange(address.make_post(path, content))
+        connection.close()
+        return body
+
+    return orjson.loads(asyncio.run(exchange()))
+
+
+async def run_batch(address: Address, path: str, texts: Sequence[str]) -> float:
+    """Send problems as one batch; return the seconds. RuntimeError unless all are `ok`."""
+    connection = await address.connect()
+    request = address.make_post(path, {"items": [{"text": text} for text in texts]})
+    started = time.perf_counter()
+    status, body = await connection.exchange(request)
+    seconds = time.perf_counter() - started
+    connection.close()
+    if status != 200 or f'"ok":{len(texts)}'.encode() not in body:
+        raise RuntimeError(f"the batch was answered with {status}")
+    return seconds
+
+
+async def run_one_by_one(
+    address: Address, requests: Sequence[bytes], pause_s: float
+) -> list[float]:
+    """Send one request after the other, each after a pause; return their seconds."""
+    connection = await address.connect()
+    latencies_s = []
+    for request in requests:
+        await asyncio.sleep(pause_s)
+        started = time.perf_counter()
+        status, _ = await connection.exchange(request)
+        latencies_s.append(time.perf_counter() - started)
+        if status != 200:
+            raise RuntimeError(f"an idle request was answered with {status}")
+    connection.close()
+    return latencies_s
 
 
 async def run_stream(address: Address, path: str, texts: Sequence[str]) -> float:

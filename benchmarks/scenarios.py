@@ -1,8 +1,8 @@
 """The six measurements. Systems take turns, so that a slow minute of the machine hits all."""
 
 import asyncio
+import math
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -10,12 +10,15 @@ from typing import Any
 
 from benchmarks.http_load import (
     Address,
-    Sample,
+    ask,
+    run_batch,
     run_closed_loop,
+    run_one_by_one,
     run_open_loop,
     run_stream,
 )
-from benchmarks.results import Result, Size, percentile, spread
+from benchmarks.results import Result
+from benchmarks.samples import Sample, Size, count_rate, drop_beginning, middle, spread, tail
 from benchmarks.systems import PEER_MODEL, RunningService, Worker
 from contract.inputs import Problem
 from contract.manifest import Task
@@ -39,6 +42,8 @@ class Bench:
     texts: Sequence[str]
     rendered: Sequence[str]
     """The same texts as `vllm serve` must get them: through the chat template."""
+    rows: Sequence[int]
+    """Of the task's labels, among the classes that `vllm serve` answers with."""
     size: Size
 
     @property
@@ -66,6 +71,18 @@ def render_prompts(tokenizer: Tokenizer, task: Task, texts: Sequence[str]) -> li
     return rendered
 
 
+def check_same_answers(bench: Bench) -> None:
+    """Raise RuntimeError unless `vllm serve` computes what the service computes."""
+    for text, rendered in zip(bench.texts[:5], bench.rendered[:5], strict=True):
+        ours = ask(bench.service.address, PROBLEM + "?raw_logits=true", {"text": text})
+        theirs = ask(bench.peer, "/classify", {"model": PEER_MODEL, "input": rendered})
+        logits = list(ours["logits"].values())
+        logs = [math.log(theirs["data"][0]["probs"][row]) for row in bench.rows]
+        offsets = [logit - log for logit, log in zip(logits, logs, strict=True)]
+        if max(offsets) - min(offsets) > 0.01:
+            raise RuntimeError("the systems do not compute the same")
+
+
 def measure_batch(bench: Bench) -> Result:
     """Items per second of the batch endpoint and of `LLM.classify`."""
     service: list[float] = []
@@ -73,7 +90,9 @@ def measure_batch(bench: Bench) -> Result:
     for turn in range(bench.size.turns):
         texts = _take(bench.texts, bench.size.batch_items, turn)
         offline.append(len(texts) / bench.offline.ask({"texts": texts})["seconds"])
-        service.append(len(texts) / asyncio.run(_run_batch(bench.service.address, texts)))
+        service.append(
+            len(texts) / asyncio.run(run_batch(bench.service.address, PROBLEM + "/batch", texts))
+        )
     return Result(
         name=f"Batch endpoint, {bench.size.batch_items:,} items a request",
         ours=f"{median(service):.0f} items/s",
@@ -94,9 +113,9 @@ def measure_singles(bench: Bench) -> list[Result]:
     }
     for _ in range(bench.size.turns):
         for name, (address, requests) in systems.items():
-            samples = _run_clients(address, requests, CLIENTS, bench.size.load_s)
-            rates[name].append(_count_rate(samples, bench.size.load_s))
-            tails[name].append(_tail([sample.latency_s for sample in samples]))
+            samples = _run_clients(address, requests, CLIENTS, bench.size)
+            rates[name].append(count_rate(samples, bench.size))
+            tails[name].append(tail(drop_beginning(samples, bench.size)))
     ours, peer = median(rates["service"]), median(rates["peer"])
     our_tail, peer_tail = median(tails["service"]), median(tails["peer"])
     return [
@@ -160,7 +179,7 @@ def measure_idle_latency(bench: Bench) -> Result:
         texts = _take(bench.texts, bench.size.idle_requests, turn)
         engine += bench.engine.ask({"texts": texts, "pause_s": pause_s})["latencies_s"]
         requests = [bench.service.address.make_post(PROBLEM, {"text": text}) for text in texts]
-        service += asyncio.run(_run_one_by_one(bench.service.address, requests, pause_s))
+        service += asyncio.run(run_one_by_one(bench.service.address, requests, pause_s))
     added_ms = (median(service) - median(engine)) * 1e3
     return Result(
         name="One idle request, beyond the engine's own latency",
@@ -176,17 +195,17 @@ def measure_idle_latency(bench: Bench) -> Result:
 def measure_overload(bench: Bench) -> list[Result]:
     """Four times as many requests as the service can take, against just as many."""
     address, requests, size = bench.service.address, bench.singles, bench.size
-    at_capacity = _run_clients(address, requests, 2 * CLIENTS, size.load_s)
-    peak = _count_rate(at_capacity, size.load_s)
+    at_capacity = _run_clients(address, requests, 2 * CLIENTS, size)
+    peak = count_rate(at_capacity, size)
     rate = OVERLOAD * peak
     samples = asyncio.run(
-        run_open_loop(address, requests, rate=rate, seconds=2 * size.load_s, seed=1)
+        run_open_loop(address, requests, rate=rate, seconds=size.warm_up_s + size.load_s, seed=1)
     )
-    steady = _drop_beginning(samples, size.load_s)
-    accepted = [sample.latency_s for sample in steady if sample.status == 200]
-    refused = [sample.latency_s for sample in steady if sample.status == 503]
-    goodput = _count_rate(samples, 2 * size.load_s, skip_s=size.load_s)
-    usual = _tail([sample.latency_s for sample in at_capacity])
+    steady = drop_beginning(samples, size)
+    accepted = [sample for sample in steady if sample.status == 200]
+    refused = [sample for sample in steady if sample.status == 503]
+    goodput = count_rate(samples, size)
+    usual = tail(drop_beginning(at_capacity, size))
     statuses = sorted({sample.status for sample in samples})
     return [
         Result(
@@ -199,17 +218,17 @@ def measure_overload(bench: Bench) -> list[Result]:
         ),
         Result(
             name=f"{OVERLOAD:g} times capacity: 99th percentile of accepted requests",
-            ours=f"{_tail(accepted) * 1e3:.0f} ms",
+            ours=f"{tail(accepted) * 1e3:.0f} ms",
             peer=f"at capacity ({2 * CLIENTS} clients) {usual * 1e3:.0f} ms",
-            ratio=_tail(accepted) / usual,
+            ratio=tail(accepted) / usual,
             target=2.0,
             lower_is_better=True,
         ),
         Result(
             name=f"{OVERLOAD:g} times capacity: refusals",
-            ours=f"median {median(refused or [0.0]) * 1e3:.1f} ms",
+            ours=f"median {middle(refused) * 1e3:.1f} ms",
             peer="",
-            ratio=_tail(refused) * 1e3,
+            ratio=tail(refused) * 1e3,
             target=10.0,
             lower_is_better=True,
             unit="ms at the 99th percentile",
@@ -225,7 +244,9 @@ def measure_one_core(bench: Bench) -> Result:
     seconds: list[float] = []
     for turn in range(bench.size.turns):
         texts = _take(bench.texts, bench.size.batch_items, turn)
-        seconds.append(asyncio.run(_run_batch(bench.service.address, texts)) / len(texts))
+        seconds.append(
+            asyncio.run(run_batch(bench.service.address, PROBLEM + "/batch", texts)) / len(texts)
+        )
     bench.service.pin(os.sched_getaffinity(0))
     return Result(
         name="One item on one core, in batches, HTTP and engine together",
@@ -250,63 +271,14 @@ def _take(texts: Sequence[str], count: int, turn: int) -> Sequence[str]:
 
 
 def _run_clients(
-    address: Address, requests: Sequence[bytes], clients: int, seconds: float
+    address: Address, requests: Sequence[bytes], clients: int, size: Size
 ) -> list[Sample]:
-    """Return the samples of the time after a warm-up of a fifth."""
-    samples = asyncio.run(
-        run_closed_loop(address, requests, clients=clients, seconds=1.2 * seconds)
-    )
+    seconds = size.warm_up_s + size.load_s
+    samples = asyncio.run(run_closed_loop(address, requests, clients=clients, seconds=seconds))
     wrong = {sample.status for sample in samples} - {200}
     if wrong:
         raise RuntimeError(f"unexpected statuses {sorted(wrong)}")
-    return _drop_beginning(samples, 0.2 * seconds)
-
-
-def _drop_beginning(samples: Sequence[Sample], seconds: float) -> list[Sample]:
-    begin = min(sample.due for sample in samples) + seconds
-    return [sample for sample in samples if sample.due >= begin]
-
-
-def _count_rate(samples: Sequence[Sample], seconds: float, *, skip_s: float = 0.0) -> float:
-    """Successes per second that finished while load was still coming in."""
-    begin = min(sample.due for sample in samples)
-    done = sum(
-        sample.status == 200 and begin + skip_s <= sample.finished <= begin + seconds
-        for sample in samples
-    )
-    return done / (seconds - skip_s)
-
-
-def _tail(latencies_s: Sequence[float]) -> float:
-    return percentile(latencies_s, 99)
-
-
-async def _run_batch(address: Address, texts: Sequence[str]) -> float:
-    connection = await address.connect()
-    request = address.make_post(PROBLEM + "/batch", {"items": [{"text": text} for text in texts]})
-    started = time.perf_counter()
-    status, body = await connection.exchange(request)
-    seconds = time.perf_counter() - started
-    connection.close()
-    if status != 200 or f'"ok":{len(texts)}'.encode() not in body:
-        raise RuntimeError(f"the batch was answered with {status}")
-    return seconds
-
-
-async def _run_one_by_one(
-    address: Address, requests: Sequence[bytes], pause_s: float
-) -> list[float]:
-    connection = await address.connect()
-    latencies_s = []
-    for request in requests:
-        await asyncio.sleep(pause_s)
-        started = time.perf_counter()
-        status, _ = await connection.exchange(request)
-        latencies_s.append(time.perf_counter() - started)
-        if status != 200:
-            raise RuntimeError(f"an idle request was answered with {status}")
-    connection.close()
-    return latencies_s
+    return samples
 
 
 async def _watch_memory(service: RunningService, work: Any) -> tuple[float, int]:

@@ -19,9 +19,15 @@ import uvloop
 
 from benchmarks import scenarios
 from benchmarks.problems import make_problems
-from benchmarks.results import FULL, QUICK, Result, Size, make_table
+from benchmarks.results import Result, make_table
+from benchmarks.samples import FULL, QUICK, Size
 from benchmarks.scenarios import Bench, render_prompts
-from benchmarks.systems import start_service, start_vllm_serve, start_worker
+from benchmarks.systems import (
+    start_service,
+    start_vllm_serve,
+    start_worker,
+    stop_cleanly_on_sigterm,
+)
 from benchmarks.worker import TASK
 from service.checkpoints import load_checkpoints
 from service.environment import prepare_environment
@@ -31,6 +37,7 @@ from service.settings import BUNDLED_CHECKPOINT, Settings
 def main() -> int:
     arguments = _read_arguments()
     settings = Settings(checkpoint=(arguments.checkpoint,), engine_threads=arguments.threads)
+    stop_cleanly_on_sigterm()
     prepare_environment(settings)  # all systems inherit it: the same threads for all
     uvloop.install()
     logs = Path(tempfile.mkdtemp(prefix="ncal-benchmark-"))
@@ -38,6 +45,7 @@ def main() -> int:
     results: list[Result] = []
     with ExitStack() as stack:
         bench = _start_all(stack, settings, logs, QUICK if arguments.quick else FULL)
+        scenarios.check_same_answers(bench)
         gc.collect()
         gc.freeze()  # our own garbage collection must not show in their latencies
         for name, measure in scenarios.ALL:
@@ -60,6 +68,7 @@ def _start_all(stack: ExitStack, settings: Settings, logs: Path, size: Size) -> 
 
     (checkpoint,) = load_checkpoints(settings.checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
+    task = checkpoint.manifest.task(TASK)
     texts = make_problems(size.stream_items, seed=1)
     return Bench(
         service=stack.enter_context(start_service(settings, logs)),
@@ -67,7 +76,8 @@ def _start_all(stack: ExitStack, settings: Settings, logs: Path, size: Size) -> 
         offline=stack.enter_context(start_worker("offline", settings, logs)),
         engine=stack.enter_context(start_worker("engine", settings, logs)),
         texts=texts,
-        rendered=render_prompts(tokenizer, checkpoint.manifest.task(TASK), texts),
+        rendered=render_prompts(tokenizer, task, texts),
+        rows=task.rows,
         size=size,
     )
 

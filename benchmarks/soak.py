@@ -26,7 +26,7 @@ import websockets
 
 from benchmarks.http_load import Address, Connection, run_stream
 from benchmarks.problems import make_problems
-from benchmarks.systems import RunningService, start_service
+from benchmarks.systems import RunningService, start_service, stop_cleanly_on_sigterm
 from service.environment import prepare_environment
 from service.settings import BUNDLED_CHECKPOINT, Settings
 
@@ -151,10 +151,9 @@ async def soak(service: RunningService, seconds: float) -> tuple[Traffic, list[V
 
 
 def _read_vitals(service: RunningService) -> Vitals:
-    own, *engines = service.family
     return Vitals(
-        service.read_memory_bytes(own) / _MIB,
-        sum(service.read_memory_bytes(engine) for engine in engines) / _MIB,
+        service.read_memory_bytes() / _MIB,
+        sum(service.read_memory_bytes(engine) for engine in service.engines) / _MIB,
         service.count_open_files(),
     )
 
@@ -171,6 +170,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
     arguments = parser.parse_args()
     settings = Settings(checkpoint=(arguments.checkpoint,))
+    stop_cleanly_on_sigterm()
     prepare_environment(settings)
     logs = Path(tempfile.mkdtemp(prefix="ncal-soak-"))
     with start_service(settings, logs) as service:

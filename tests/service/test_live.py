@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -97,7 +98,7 @@ class Stage:
 async def run_stage(*manifests: Any, **settings: Any) -> AsyncIterator[Stage]:
     async with (
         run_fake_service(*manifests, **settings) as service,
-        serve(service.app, ws_max_size=4096) as address,
+        serve(service.app, ws_max_size=4096, ws_per_message_deflate=False) as address,
     ):
         yield Stage(service, address)
 
@@ -369,6 +370,27 @@ async def test_a_client_that_says_much_and_hears_nothing_is_held_back() -> None:
         stage.engine.open.set()
         await dialogue.say(type="end")
         assert (await dialogue.hear_all())[-1]["turns"] == 50
+
+
+async def test_a_client_that_takes_no_answers_is_let_go() -> None:
+    async with run_stage(stall_timeout_s=1.0) as stage:
+        host, _, port = stage.address.partition(":")
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.connect((host, int(port)))
+        url = f"ws://{stage.address}{PATH}?raw_logits=true"
+        async with websockets.connect(url, sock=narrow, max_queue=1) as connection:
+            dialogue = Dialogue(connection)
+
+            async def talk() -> None:
+                while True:
+                    await dialogue.say_turn(0, id="好" * 256)
+
+            talking = asyncio.create_task(talk())
+            await wait_until(lambda: len(stage.engine.scored) > 10)
+            await wait_until(lambda: stage.sessions == 0)
+            talking.cancel()
+            connection.transport.abort()
 
 
 async def test_draining_says_goodbye() -> None:

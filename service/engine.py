@@ -24,18 +24,22 @@ from service.settings import Settings
 _request_numbers = itertools.count()
 
 
-class VllmEngine:
-    """Scores of one checkpoint, computed by vLLM.
+def start_engine(checkpoint: Checkpoint, settings: Settings, *, engines: int) -> "VllmEngine":
+    """Start the engine's process and load the weights: it takes seconds, and blocks.
 
-    Building one starts a process and loads the weights: seconds, and it blocks.
+    `engines` says how many share the GPU's memory.
     """
+    llm = AsyncLLM.from_engine_args(_make_arguments(checkpoint, settings, engines))
+    return VllmEngine(llm, classes=checkpoint.classes, collectors=_take_collectors())
 
-    def __init__(self, checkpoint: Checkpoint, settings: Settings, *, engines: int = 1) -> None:
-        """`engines` says how many share the GPU's memory."""
-        self.name = checkpoint.name
-        self._classes = checkpoint.classes
-        self._llm = AsyncLLM.from_engine_args(_make_arguments(checkpoint, settings, engines))
-        self.collectors = _take_collectors()
+
+class VllmEngine:
+    """Scores of one checkpoint, computed by vLLM."""
+
+    def __init__(self, llm: AsyncLLM, *, classes: int, collectors: CollectorRegistry) -> None:
+        self._llm = llm
+        self._classes = classes
+        self.collectors = collectors
         """vLLM's own metrics, taken out of the process-wide registry: a second engine
         would throw them out of it."""
 

@@ -133,9 +133,9 @@ class Process:
 
     def _load(self, checkpoint: Checkpoint) -> Model:
         encoders = load_prompt_encoders(checkpoint)
-        from service.engine import VllmEngine  # seconds: only once all else is known good
+        from service.engine import start_engine  # seconds: only once all else is known good
 
-        engine = VllmEngine(checkpoint, self._settings, engines=len(self._checkpoints))
+        engine = start_engine(checkpoint, self._settings, engines=len(self._checkpoints))
         self._metrics.add_engine(checkpoint.name, engine.collectors)
         return Model(
             checkpoint=checkpoint,

@@ -216,6 +216,14 @@ async def test_a_batch_that_is_none_is_refused_whole(body: Any) -> None:
     assert service.engine.scored == []
 
 
+async def test_a_batch_with_too_many_items_is_told_of_streams() -> None:
+    async with run_fake_service(max_batch_items=2) as service:
+        body = {"items": [PROBLEM] * 3}
+        response = await service.client.post("/classify/problem/batch", json=body)
+    assert response.status_code == 422
+    assert "use a stream" in response.json()["errors"][0]["reason"]
+
+
 async def test_a_batch_that_finds_no_room_is_refused_before_any_work() -> None:
     limits = {"max_waiting_items": 4, "max_batched_items": 2}
     async with run_fake_service(**limits) as service:

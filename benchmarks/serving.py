@@ -29,7 +29,7 @@ from benchmarks.systems import (
     stop_cleanly_on_sigterm,
 )
 from benchmarks.worker import TASK
-from service.checkpoints import load_checkpoints
+from service.checkpoint import load_checkpoints
 from service.environment import prepare_environment
 from service.settings import BUNDLED_CHECKPOINT, Settings
 

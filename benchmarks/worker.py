@@ -16,7 +16,7 @@ import orjson
 
 from contract.inputs import Problem
 from contract.prompts import PromptEncoder
-from service.checkpoints import Checkpoint, load_checkpoints, load_prompt_encoders
+from service.checkpoint import Checkpoint, load_checkpoints, load_prompt_encoders
 from service.settings import Settings
 
 TASK = "timss"

@@ -15,7 +15,7 @@ from contract.manifest import Task
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from contract.prompts import Prompt, PromptEncoder
 from service.admission import Admission, Priority
-from service.checkpoints import Checkpoint
+from service.checkpoint import Checkpoint
 from service.errors import DeadlineExceeded, EngineFailed, NotFound, ServiceError
 from service.logs import report_fault
 from service.metrics import Metrics, Mode, QueueDepth

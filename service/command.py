@@ -12,7 +12,7 @@ from service.settings import SettingsError, read_settings
 def main(arguments: list[str]) -> ExitCode:
     """Run the service; what is imported late is slow, and a wrong setting needs none of it."""
     from contract.manifest import CheckpointError
-    from service.checkpoints import load_checkpoints
+    from service.checkpoint import load_checkpoints
     from service.environment import prepare_environment
     from service.keys import ApiKeys, KeyFormatError
     from service.logs import configure_logs

@@ -16,7 +16,7 @@ from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from service.checkpoints import Checkpoint
+from service.checkpoint import Checkpoint
 from service.errors import EngineDead, EngineFailed
 from service.settings import Settings
 

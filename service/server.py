@@ -17,7 +17,7 @@ import uvloop
 from contract.manifest import CheckpointError
 from service.admission import Admission
 from service.app import create_app
-from service.checkpoints import Checkpoint, load_prompt_encoders
+from service.checkpoint import Checkpoint, load_prompt_encoders
 from service.classifier import Classifier, Model
 from service.exit_codes import ExitCode
 from service.information import find_path

@@ -13,7 +13,7 @@ from contract.manifest import Manifest
 from contract.prompts import PromptEncoder
 from service.admission import Admission
 from service.app import create_app
-from service.checkpoints import Checkpoint
+from service.checkpoint import Checkpoint
 from service.classifier import Classifier, Model
 from service.errors import EngineDead
 from service.keys import ApiKeys

@@ -9,7 +9,7 @@ import pytest
 
 from contract.labels import IRF
 from contract.manifest import CheckpointError, hash_file, write_manifest
-from service.checkpoints import load_checkpoints
+from service.checkpoint import load_checkpoints
 from service.command import main
 from service.exit_codes import ExitCode
 from service.server import bind_socket

@@ -55,6 +55,12 @@ checkpoint: dev-environment ## Rebuild the bundled checkpoint from ../shared/dat
 	@$(RUN) -m training pretrain --recipe training/recipes/pretrain-mini.yaml
 	@$(RUN) -m training train --recipe training/recipes/bundled.yaml
 
+benchmark: dev-environment ## Measure the service beside its peers; BENCHMARK_ARGS=--quick shortens it.
+	@$(RUN) -m benchmarks.serving $(BENCHMARK_ARGS)
+
+soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS passes options.
+	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)
+
 audit: dev-environment ## Look the locked versions up in the advisory database.
 	@$(RUN) -m pip_audit --no-deps --disable-pip -r deploy/setup/locks/cpu.txt
 	@$(RUN) -m pip_audit --no-deps --disable-pip -r deploy/setup/locks/dev.txt

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import httptools
 import orjson
@@ -38,8 +38,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no such class
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:

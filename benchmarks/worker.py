@@ -62,9 +62,9 @@ def _run_offline(settings: Settings, checkpoint: Checkpoint, encoder: PromptEnco
 
 
 async def _run_engine(settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder) -> None:
-    from service.engine import VllmEngine
+    from service.engine import start_engine
 
-    engine = VllmEngine(checkpoint, settings)
+    engine = start_engine(checkpoint, settings, engines=1)
     _answer({"ready": True})
     while line := await asyncio.to_thread(sys.stdin.buffer.readline):
         order = orjson.loads(line)

@@ -44,6 +44,14 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._others: list[Collector] = [REGISTRY]
+        self._add_request_metrics()
+        self._add_item_metrics()
+        self._add_task_metrics()
+        self._add_engine_metrics()
+        self._add_queue_gauges()
+        self._start_at_zero()
+
+    def _add_request_metrics(self) -> None:
         registry = self.registry
         self.http_requests = Counter(
             "ncal_http_requests_total",
@@ -58,6 +66,9 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+
+    def _add_item_metrics(self) -> None:
+        registry = self.registry
         self.items = Counter(
             "ncal_items_total",
             "Items by outcome: ok or the type of the error.",
@@ -90,10 +101,6 @@ class Metrics:
             "Items whose client left before they were done.",
             registry=registry,
         )
-        self._add_task_metrics()
-        self._add_engine_metrics()
-        self._add_queue_gauges()
-        self._start_at_zero()
 
     def _add_task_metrics(self) -> None:
         registry = self.registry

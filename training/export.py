@@ -59,7 +59,12 @@ def export_checkpoint(
             data=[DataSource(*row) for row in recipe.card.data],
             licence=recipe.card.licence,
             languages=recipe.card.languages,
-            measured=f"by {recipe.evaluation.folds}-fold cross-validation on the training data",
+            measured=(
+                f"{recipe.evaluation.folds}-fold cross-validation on the training data, stratified "
+                "by class: each item was answered by a model that had not seen it. The weights "
+                "here were then trained on all items; temperature and thresholds come from the "
+                "held-out answers. One seed."
+            ),
             command=recipe.card.command,
         )
     _replace(recipe.output, staging)
@@ -71,6 +76,7 @@ def _save_model(
 ) -> None:
     cast(torch.nn.Module, model).to(dtype)
     model.save_pretrained(folder, max_shard_size="100GB")
+    (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors keeps it to its owner; a container is another
     cast(torch.nn.Module, model).cpu()  # what proves the export next needs the GPU's memory
     tokenizer.save_pretrained(folder)
     # transformers 5 names its new base class here; every release knows the old name.

@@ -76,7 +76,8 @@ def _save_model(
 ) -> None:
     cast(torch.nn.Module, model).to(dtype)
     model.save_pretrained(folder, max_shard_size="100GB")
-    (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors keeps it to its owner; a container is another
+    # safetensors keeps the file to its owner, and in a container that is somebody else.
+    (folder / WEIGHTS_NAME).chmod(0o644)
     cast(torch.nn.Module, model).cpu()  # what proves the export next needs the GPU's memory
     tokenizer.save_pretrained(folder)
     # transformers 5 names its new base class here; every release knows the old name.

@@ -113,8 +113,8 @@ class Process:
         await serving
         starting.cancel()
         stopping.cancel()
-        if self._lifecycle.classifier is None:
-            _leave_while_loading(exit_code)
+        if exit_code or self._lifecycle.classifier is None:
+            _leave_at_once(exit_code)
         await self._lifecycle.close()
         return exit_code
 
@@ -179,9 +179,10 @@ def _make_banner(host: str, port: int, model: Model) -> str:
     )
 
 
-def _leave_while_loading(exit_code: ExitCode) -> NoReturn:
-    """A thread that loads cannot be stopped, and nothing is lost with it."""
+def _leave_at_once(exit_code: ExitCode) -> NoReturn:
+    """Leave without goodbyes: a thread that loads, or an engine that is dead, answers none."""
     for child in multiprocessing.active_children():
         child.kill()
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(exit_code)

@@ -62,8 +62,8 @@ soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS
 	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)
 
 audit: dev-environment ## Look the locked versions up in the advisory database.
-	@$(RUN) -m pip_audit --no-deps --disable-pip -r deploy/setup/locks/cpu.txt
-	@$(RUN) -m pip_audit --no-deps --disable-pip -r deploy/setup/locks/dev.txt
+	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/cpu.txt
+	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/dev.txt
 
 clean: ## Remove environments and everything that was built.
 	@rm -rf .venv .venv-gpu build .pytest_cache .ruff_cache .mypy_cache

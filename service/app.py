@@ -4,6 +4,7 @@ from typing import NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -16,14 +17,15 @@ from service.openapi import install_openapi
 from service.places import Places
 from service.rate_limit import RateLimit
 from service.requests import Core
-from service.security import Security, SecurityHeaders
+from service.security import DOCS_ASSETS, Security, SecurityHeaders
 from service.settings import Settings
 
 
 def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     """Build the application; the engines may still be loading."""
-    app = FastAPI(
+    app = FastAPIOffline(
         redoc_url=None,
+        static_url=DOCS_ASSETS,
         redirect_slashes=False,
         exception_handlers={
             HTTPException: _raise_http_error,

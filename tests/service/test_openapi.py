@@ -1,6 +1,7 @@
 """The document says what the service does: examples work, answers fit, errors are listed."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -53,11 +54,19 @@ async def test_every_route_lists_its_errors_as_problems() -> None:
                 )
 
 
-async def test_the_docs_page_is_served() -> None:
+async def test_the_docs_page_needs_nothing_from_elsewhere() -> None:
     async with run_fake_service() as service:
-        response = await service.client.get("/docs")
-    assert response.status_code == 200
-    assert "/openapi.json" in response.text
+        page = await service.client.get("/docs")
+        assert page.status_code == 200
+        assert "/openapi.json" in page.text
+        links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert all(link.startswith("/") for link in links)
+        for link in links:
+            if link.endswith((".js", ".css")):
+                asset = await service.client.get(link)
+                assert asset.status_code == 200
+                assert len(asset.content) > 100_000
+    assert sum(link.endswith(".js") for link in links) == 1
 
 
 def test_the_set_of_errors_is_closed_and_each_has_its_own_name() -> None:

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> ExitCode:
         prepare_environment(settings)
         from service.server import bind_socket, serve
 
-        return serve(settings, checkpoints, keys, bind_socket(settings))
+        serve(settings, checkpoints, keys, bind_socket(settings))
     except (SettingsError, KeyFormatError, ExposureError, CheckpointError) as error:
         print(f"service: {error}", file=sys.stderr)
         return ExitCode.REFUSED

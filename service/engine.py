@@ -22,6 +22,8 @@ from service.settings import Settings
 
 # A request id must be new only among those in flight; vLLM adds a random tail to it.
 _request_numbers = itertools.count()
+_SHUTDOWN_S = 1.0
+"""Then vLLM kills its process, which has nothing left to lose."""
 
 
 def start_engine(checkpoint: Checkpoint, settings: Settings, *, engines: int) -> "VllmEngine":
@@ -66,7 +68,7 @@ class VllmEngine:
 
     async def shutdown(self) -> None:
         """Stop the process; work in flight is aborted, so drain first."""
-        await asyncio.to_thread(self._llm.shutdown, 5.0)
+        await asyncio.to_thread(self._llm.shutdown, _SHUTDOWN_S)
 
     async def _encode(self, token_ids: list[int], priority: int) -> list[float]:
         scores: list[float] = []

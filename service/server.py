@@ -47,10 +47,10 @@ def bind_socket(settings: Settings) -> socket.socket:
 
 def serve(
     settings: Settings, checkpoints: list[Checkpoint], keys: ApiKeys, listener: socket.socket
-) -> ExitCode:
-    """Run the service to its end; return the exit code."""
+) -> NoReturn:
+    """Run the service to its end, which is that of the process."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Process(settings, checkpoints, keys, listener).run())
+        runner.run(Process(settings, checkpoints, keys, listener).run())
 
 
 class Server(uvicorn.Server):
@@ -98,8 +98,8 @@ class Process:
         )
         self._stop = asyncio.Event()
 
-    async def run(self) -> ExitCode:
-        """Serve until a signal or a fault; return the exit code."""
+    async def run(self) -> NoReturn:
+        """Serve until a signal or a fault, and end the process with a telling code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -111,12 +111,9 @@ class Process:
         await self._lifecycle.drain(0.0 if exit_code else self._settings.drain_timeout_s)
         self._server.should_exit = True
         await serving
-        starting.cancel()
-        stopping.cancel()
-        if exit_code or self._lifecycle.classifier is None:
-            _leave_at_once(exit_code)
-        await self._lifecycle.close()
-        return exit_code
+        if exit_code is ExitCode.DRAINED:
+            await self._lifecycle.close()
+        _leave(exit_code)
 
     async def _start(self) -> None:
         """Load the engines one after the other, prove them, say so, and watch them.
@@ -179,8 +176,10 @@ def _make_banner(host: str, port: int, model: Model) -> str:
     )
 
 
-def _leave_at_once(exit_code: ExitCode) -> NoReturn:
-    """Leave without goodbyes: a thread that loads, or an engine that is dead, answers none."""
+def _leave(exit_code: ExitCode) -> NoReturn:
+    """Leave without goodbyes: all that was accepted is answered, and to take an interpreter
+    apart that has loaded torch takes seconds. A thread that still loads could not be stopped.
+    """
     for child in multiprocessing.active_children():
         child.kill()
     sys.stdout.flush()

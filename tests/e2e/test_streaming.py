@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,11 @@ async def speak(service: ServiceProcess, *, then_end: bool) -> list[dict[str, An
     """Say all turns; return everything heard."""
     url = f"ws://{get_address(service)}/classify/dialogue/live"
     async with websockets.connect(url) as connection:
-        for turn in make_turns():
-            await connection.send(json.dumps({"type": "turn", **turn}))
-        if then_end:
-            await connection.send(json.dumps({"type": "end"}))
+        with suppress(websockets.ConnectionClosed):  # the end is still to be heard
+            for turn in make_turns():
+                await connection.send(json.dumps({"type": "turn", **turn}))
+            if then_end:
+                await connection.send(json.dumps({"type": "end"}))
         return [json.loads(message) async for message in connection]
 
 
@@ -93,6 +95,7 @@ async def begin_endless_stream(client: DuplexClient) -> asyncio.Task[None]:
     async def send() -> None:
         while True:
             await client.send_items(*make_problems(50))
+            await asyncio.sleep(0)  # `drain` lets nobody else run while the server reads fast
 
     sending = asyncio.create_task(send())
     await client.read_head()
@@ -101,14 +104,24 @@ async def begin_endless_stream(client: DuplexClient) -> asyncio.Task[None]:
     return sending
 
 
+async def hear_out(client: DuplexClient, sending: asyncio.Task[None]) -> list[dict[str, Any]]:
+    """Read to the last line, and stop sending upon it, as a client must."""
+    results = [await client.read_result()]
+    while results[-1]["status"] != "end":
+        results.append(await client.read_result())
+    sending.cancel()
+    await client.finish()
+    assert await client.read_all() == []
+    return results
+
+
 async def stop_while_streaming(service: ServiceProcess) -> list[dict[str, Any]]:
     """Send SIGTERM in the middle of a stream and of a dialogue; return the stream's rest."""
     async with open_stream(get_address(service), PROBLEMS) as client:
         talking = asyncio.create_task(speak(service, then_end=False))
         sending = await begin_endless_stream(client)
         service.process.send_signal(signal.SIGTERM)
-        rest = await client.read_all()
-        sending.cancel()
+        rest = await hear_out(client, sending)
         heard = await talking
         assert heard[-1]["reason"] == "draining"
         return rest
@@ -133,9 +146,7 @@ async def kill_while_streaming(service: ServiceProcess) -> list[dict[str, Any]]:
         sending = await begin_endless_stream(client)
         for engine in service.find_engines():
             os.kill(engine, signal.SIGKILL)
-        rest = await client.read_all()
-        sending.cancel()
-        return rest
+        return await hear_out(client, sending)
 
 
 def test_a_killed_engine_ends_a_stream_with_a_line(tmp_path: Path) -> None:

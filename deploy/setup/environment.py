@@ -96,7 +96,8 @@ class Environment:
 
     def create(self) -> None:
         """Make the environment anew, with pip in it and nothing else."""
-        if self.folder.exists() and not self._record.exists():
+        old = [path for path in self._list_content() if path.stem != self._record.stem]
+        if old and not self._record.exists():
             fail(f"{self.folder} was not made by this program. Move it away and run it again.")
         if importlib.util.find_spec("ensurepip") is None:
             version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -104,13 +105,17 @@ class Environment:
                 f"{sys.executable} cannot make virtual environments. Install what it lacks "
                 f"(Debian, Ubuntu: apt install python{version}-venv) and run it again."
             )
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         self._write_record({}, busy="venv")
+        # The record stays, so that an end in the midst of this leaves no foreign folder.
+        for path in old:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
         if self._run([sys.executable, "-m", "venv", str(self.folder)]):
             fail(f"the virtual environment could not be made: see {self.log}")
+
+    def _list_content(self) -> list[Path]:
+        return list(self.folder.iterdir()) if self.folder.exists() else []
 
     def install(self, layer: str, layers: dict[str, str]) -> dict[str, str]:
         """Install a layer on top of those there are; return the new record of layers."""

@@ -68,11 +68,11 @@ class Address(NamedTuple):
         _, connection = await loop.create_connection(Connection, self.host, self.port)
         return connection
 
-    def make_post(self, path: str, content: Any, headers: str = "") -> bytes:
+    def make_post(self, path: str, content: Any) -> bytes:
         """Return the bytes of a JSON request."""
         body = orjson.dumps(content)
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{headers}"
+            f"POST {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body

@@ -24,14 +24,13 @@ import orjson
 import uvloop
 import websockets
 
-from benchmarks.http_load import Address, Connection, run_stream
+from benchmarks.http_load import Address, Connection, run_batch, run_stream
 from benchmarks.problems import make_problems
 from benchmarks.systems import RunningService, start_service, stop_cleanly_on_sigterm
 from service.environment import prepare_environment
 from service.settings import BUNDLED_CHECKPOINT, Settings
 
 MAX_GROWTH_MIB = 50.0
-_LINES = "Content-Type: application/x-ndjson\r\n"
 _MIB = 2**20
 
 
@@ -122,10 +121,9 @@ class Traffic:
     async def _send_nonsense(self) -> None:
         await self._post("/classify/problem", {"text": 1}, 422)
         await self._post("/classify/nothing", {}, 404)
-        connection = await self._address.connect()
-        request = self._address.make_post("/classify/problem/stream", {}, _LINES)
-        assert (await connection.exchange(request))[0] == 415  # two media types are none
-        connection.close()
+        await self._post("/classify/problem/stream", {}, 415)
+        answer = await self._post("/classify/problem/batch", {"items": [1, {}]})
+        assert orjson.loads(answer)["failed"] == 2
 
     async def _leave(self) -> None:
         items = [{"text": text} for text in self._pick(100)]
@@ -139,6 +137,9 @@ class Traffic:
 
 async def soak(service: RunningService, seconds: float) -> tuple[Traffic, list[Vitals]]:
     """Run the traffic; look at the processes a hundred times and more."""
+    for seed in range(2):  # touches every page of the key/value cache
+        texts = make_problems(1000, seed=seed)
+        await run_batch(service.address, "/classify/problem/batch", texts)
     traffic = Traffic(service.address, time.monotonic() + seconds)
     running = asyncio.create_task(traffic.run())
     vitals: list[Vitals] = []

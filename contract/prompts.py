@@ -11,7 +11,7 @@ farther away goes. If the text alone is too long, its middle goes: the question 
 a problem usually stands at its end.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -190,8 +190,10 @@ class PromptEncoder:
             self._fixed[text] = self._tokenize([text])[0]
         return list(self._fixed[text])
 
-    def _tokenize(self, texts: Iterable[str]) -> list[list[int]]:
-        encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        if not texts:  # a Hugging Face tokenizer fails on an empty list
+            return []
+        encoded = self._tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
         return [list(ids) for ids in encoded["input_ids"]]
 
 

@@ -19,6 +19,7 @@ class CharacterTokenizer:
         assert options.pop("add_special_tokens") is False
         split = options.pop("split_special_tokens", False)
         assert not options
+        assert text, "a Hugging Face tokenizer fails on an empty list"
         return {"input_ids": [self._encode(part, split) for part in text]}
 
     def _encode(self, text: str, split_marks: bool) -> list[int]:

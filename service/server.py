@@ -1,6 +1,7 @@
 """The process: listens, loads the engines, serves, drains, and exits with a telling code."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -123,6 +124,10 @@ class Process:
         models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
         self._lifecycle.open(Classifier(models, self._metrics))
         await self._lifecycle.wait_until_ready()
+        # What is loaded stays: a full collection of torch's and vLLM's objects would stop
+        # all requests for half a second, again and again.
+        gc.collect()
+        gc.freeze()
         address = self._listener.getsockname()
         print(_make_banner(address[0], address[1], models[0]), flush=True)
         log("ready", models=[model.name for model in models])

@@ -53,6 +53,8 @@ def configure_logs(level: str, *, with_messages: bool = False) -> None:
     logger.setLevel(level.upper())
     # vLLM warns of choices that are made here on purpose.
     logging.getLogger("vllm").setLevel(logging.INFO if level == "debug" else logging.ERROR)
+    # The locked packages leave Triton out, which no CPU needs; torch says so in its own format.
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:

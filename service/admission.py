@@ -137,7 +137,7 @@ class Admission:
         priority: Priority = Priority.BATCH,
         client: str = "",
     ) -> None:
-        """Raise Overloaded unless so many items could all join now; Draining after `drain`.
+        """Raise as `acquire` would for so many items now: Overloaded, or Draining.
 
         Nothing is set aside: whoever asks should acquire before the event loop turns.
         """
@@ -147,6 +147,7 @@ class Admission:
             tokens -= self._max_running_tokens - self._running_tokens
         if items > 0 or tokens > 0:
             self._check_room(max(items, 1), max(tokens, 0), priority, client)
+            self._check_wait(priority, client)
 
     async def drain(self, timeout_s: float) -> None:
         """Admit nothing more and wait until all that was admitted has finished.

@@ -146,6 +146,12 @@ class Classifier:
             running_items=sum(each.running_items for each in admissions),
         )
 
+    def check_room(self, served: ServedTask, call: Call) -> None:
+        """Refuse a single item before its body is read: under overload that is what costs."""
+        served.model.admission.check_room(
+            items=1, tokens=1, priority=PRIORITIES[call.mode], client=call.client
+        )
+
     async def encode(self, served: ServedTask, items: Sequence[AnyInput]) -> list[Prompt]:
         """Return the prompts of the items, in order."""
         started = time.perf_counter()

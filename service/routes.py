@@ -130,6 +130,7 @@ async def _classify_one(request: Request, task: str, options: Options) -> Respon
     served = classifier.find_task(task)
     call = make_call(request, "single")
     charge(request, items=1)
+    classifier.check_room(served, call)
     data = await read_json(request, core.settings, call.deadline)
     item = parse_item(served.task.label_set.kind, data, core.settings)
     core.metrics.request_items.labels(call.mode).observe(1)

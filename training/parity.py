@@ -24,6 +24,7 @@ from contract.manifest import Parity
 from contract.prompts import Prompt
 from training.errors import BadInput
 from training.fit import predict_scores
+from training.probabilities import calibrate_logits
 
 TOLERANCE = 1e-3
 """Largest difference of a probability between the two, in float32 (DESIGN.md, section 4)."""
@@ -51,10 +52,7 @@ def prove_parity(
     """
     ours = _run_transformers(checkpoint, prompts)
     theirs = _run_engine(checkpoint, prompts)
-    difference = max(
-        float(np.abs(_softmax(ours[:, rows]) - _softmax(theirs[:, rows])).max())
-        for rows in map(list, rows_by_task)
-    )
+    difference = measure_difference(ours, theirs, rows_by_task)
     if not difference <= TOLERANCE:
         raise ParityError(
             f"{checkpoint}: probabilities of vLLM and transformers differ by up to "
@@ -75,6 +73,22 @@ def _engine_version() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "of unknown version"
+
+
+def measure_difference(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32], rows_by_task: Sequence[Sequence[int]]
+) -> float:
+    """Largest difference of a probability of any head between two arrays of scores (items,
+    all rows), temperature 1. NaN if any probability is: no difference can be told then."""
+    differences = [
+        np.abs(
+            calibrate_logits(ours[:, rows].astype(np.float64), 1.0)
+            - calibrate_logits(theirs[:, rows].astype(np.float64), 1.0)
+        ).max()
+        for rows in map(list, rows_by_task)
+    ]
+    # Not Python's max: it would pass over a NaN that does not come first.
+    return float(np.max(differences))
 
 
 def _run_transformers(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
@@ -131,14 +145,6 @@ def _score_with_engine(checkpoint: str, prompts_path: str, scores_path: str) -> 
         use_tqdm=False,
     )
     np.save(scores_path, np.stack([output.outputs.data.float().numpy() for output in outputs]))
-
-
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    weights: NDArray[np.float64] = np.exp(
-        scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    )
-    probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """From recipe to checkpoint: the story of a fine-tuning run."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ def evaluate(
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[dict[str, dict[str, HeldOut]], Evaluation]:
-    """Cross-validate; write `evaluation.json` and `report/` into `recipe.work`."""
+    """Cross-validate; write `report/` (JSON, Markdown and figures) into `recipe.work`."""
     held_out = crossvalidate(recipe, examples, label_sets, tokenizer)
     evaluation: Evaluation = {}
     for label_set in label_sets:
@@ -90,8 +89,6 @@ def evaluate(
             | {"cross_fit": calibration[mode]}
             for mode, scores in modes.items()
         }
-    text = json.dumps(evaluation, indent=2, ensure_ascii=False)
-    (recipe.work / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     _write_report(recipe.work / "report", held_out, evaluation, label_sets)
     return held_out, evaluation
 

@@ -5,7 +5,7 @@ Both are set on items the model was not trained on, and both answer for a unifor
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,6 +137,21 @@ def cross_fit_views(
         }
         for name in views
     }
+
+
+def measure_sets(
+    logits: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    temperature: float,
+    thresholds: Sequence[float],
+    coverage: float,
+) -> dict[str, Any]:
+    """What prediction sets of given thresholds hold, on items that did not set them.
+
+    `coverage` is the aim they were set for. Raises ValueError for arrays that do not match.
+    """
+    scores, truth = check_logits(logits, labels)
+    return _measure_sets(calibrate_logits(scores, temperature) >= thresholds, truth, coverage)
 
 
 def deal_folds(labels: Ints, folds: int, seed: int) -> Ints:

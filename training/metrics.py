@@ -36,6 +36,8 @@ def evaluate_task(
     prior: NDArray[np.floating],
     temperature: float,
     *,
+    recurring: NDArray[np.bool_] | None = None,
+    zero_shot: NDArray[np.floating] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Every figure of one task on one set of items, ready for JSON.
@@ -46,6 +48,9 @@ def evaluate_task(
     probable class under the training prior does. Calibration is measured under both priors,
     each with the items weighted to its class mix.
 
+    With `recurring` (items,) the headline stands once more under `without_recurring`, for the
+    items not marked in it; with `zero_shot` logits (items, K) it stands under `zero_shot`.
+
     Macro averages run over the classes that occur among the labels. `macro_f1` depends on
     the class mix of the items, `macro_f1_uniform` is its value at equal class sizes.
     Raises ValueError for arrays that do not match.
@@ -54,17 +59,14 @@ def evaluate_task(
     shares = np.asarray(prior, dtype=np.float64)
     if scores.shape[1] != len(label_ids) or shares.shape != (len(label_ids),):
         raise ValueError(f"{len(label_ids)} labels need as many logits and prior shares")
-    confusion = count_confusion(truth, scores.argmax(axis=1), len(label_ids))
+    answers = scores.argmax(axis=1)
+    confusion = count_confusion(truth, answers, len(label_ids))
     adjusted = calibrate_logits(scores, temperature, shares).argmax(axis=1)
-    return {
-        "items": len(truth),
+    result = {
         "temperature": temperature,
         "label_ids": list(label_ids),
         "training_prior": shares.tolist(),
-        **summarize_confusion(confusion),
-        "macro_f1_uniform": uniform_f1(confusion),
-        "kappa": cohen_kappa(confusion),
-        "intervals": bootstrap_intervals(confusion, seed=seed),
+        **_state_headline(confusion, seed),
         "per_class": _describe_classes(confusion, label_ids),
         "groups": _describe_groups(confusion, label_ids, shares),
         "training_prior_answers": summarize_confusion(
@@ -73,6 +75,24 @@ def evaluate_task(
         **_measure_calibration(scores, truth, temperature, None, "uniform"),
         **_measure_calibration(scores, truth, temperature, shares, "training"),
         "confusion": confusion.tolist(),
+    }
+    if recurring is not None and not recurring.all():
+        fresh = count_confusion(truth[~recurring], answers[~recurring], len(label_ids))
+        result["without_recurring"] = _state_headline(fresh, seed)
+    if zero_shot is not None:
+        untrained = count_confusion(truth, zero_shot.argmax(axis=1), len(label_ids))
+        result["zero_shot"] = _state_headline(untrained, seed)
+    return result
+
+
+def _state_headline(confusion: Ints, seed: int) -> dict[str, Any]:
+    """The figures that a line of a summary shows."""
+    return {
+        "items": int(confusion.sum()),
+        **summarize_confusion(confusion),
+        "macro_f1_uniform": uniform_f1(confusion),
+        "kappa": cohen_kappa(confusion),
+        "intervals": bootstrap_intervals(confusion, seed=seed),
     }
 
 

@@ -21,19 +21,36 @@ def write_table(
     return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
 
 
+_VARIANTS = {
+    "without_recurring": "less texts that recur in training",
+    "zero_shot": "before training (zero-shot)",
+}
+
+
 def tabulate_summary(results: Results) -> str:
-    """Macro recall, accuracy and macro F1 with 95% intervals, and kappa."""
+    """Macro recall, accuracy and macro F1 with 95% intervals, and kappa.
+
+    Below a set stand, where they were measured, its items less those whose text recurs in
+    the training data, and the answers before any training.
+    """
     header = ["set", "items", "macro recall", "accuracy", "macro F1", "macro F1, equal classes",
               "kappa"]  # fmt: skip
     rows = []
     for name, result in results.items():
-        headline = [
-            _with_interval(result[key], result["intervals"][key])
-            for key in ("macro_recall", "accuracy", "macro_f1")
-        ]
-        rest = [_figure(result[key]) for key in ("macro_f1_uniform", "kappa")]
-        rows.append([name, str(result["items"]), *headline, *rest])
+        rows.append([name, *_headline(result)])
+        for key, meaning in _VARIANTS.items():
+            if key in result:
+                rows.append([f"{name}, {meaning}", *_headline(result[key])])
     return write_table(header, rows)
+
+
+def _headline(result: Mapping[str, Any]) -> list[str]:
+    averages = [
+        _with_interval(result[key], result["intervals"][key])
+        for key in ("macro_recall", "accuracy", "macro_f1")
+    ]
+    rest = [_figure(result[key]) for key in ("macro_f1_uniform", "kappa")]
+    return [str(result["items"]), *averages, *rest]
 
 
 def tabulate_calibration(results: Results) -> str:
@@ -45,7 +62,7 @@ def tabulate_calibration(results: Results) -> str:
         crossed = result.get("cross_fit")
         scores = crossed["after"] if crossed else result
         keys = ("ece_uniform", "ece_training", "brier_uniform", "brier_training")
-        sets = crossed["sets"] if crossed else {}
+        sets = crossed["sets"] if crossed else result.get("sets", {})
         rows.append([
             name,
             _figure(result["temperature"]),

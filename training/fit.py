@@ -21,9 +21,10 @@ from contract.labels import LabelSet
 from contract.prompts import Prompt
 from training.batches import Collator, TrainingExamples, build_encoder, pad_prompts
 from training.data import Example, measure_prior
-from training.losses import classification_loss, collapse_loss, gather_with_gradient
+from training.losses import LossName, classification_loss, collapse_loss, gather_with_gradient
+from training.method import LossRecipe
 from training.model import add_lora, assign_rows, compute_features, load_classifier, merge_lora
-from training.recipe import LossRecipe, TrainRecipe
+from training.recipe import TrainRecipe
 
 
 class LossError(Exception):
@@ -108,7 +109,12 @@ class CollapseTrainer(Trainer):
     def _task_loss(self, features: Tensor, logits: Tensor, labels: Tensor, prior: Tensor) -> Tensor:
         loss = self._loss
         classification = classification_loss(
-            loss.name, logits, labels, prior.to(logits.device), tau=loss.tau, gamma=loss.gamma
+            cast(LossName, loss.name),
+            logits,
+            labels,
+            prior.to(logits.device),
+            tau=loss.tau,
+            gamma=loss.gamma,
         )
         self._sums["loss_cls"] += classification.item() * len(labels) / self.args.train_batch_size
         if not loss.tc_weight:

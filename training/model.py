@@ -17,7 +17,7 @@ from transformers import (
 
 from contract.labels import LabelSet
 from training.errors import BadInput
-from training.recipe import LoraRecipe
+from training.method import LoraRecipe
 
 
 def assign_rows(label_sets: Sequence[LabelSet]) -> dict[str, list[int]]:

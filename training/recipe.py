@@ -1,12 +1,26 @@
 """The recipe of a fine-tuning run: every choice that changes the checkpoint."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from contract.prompts import ContextWindow, PromptVersion
+from training.method import HeadRecipe, LoraRecipe, LossRecipe, OptimisationRecipe
+from training.presets import apply_preset, fill_from_preset
 from training.settings import Settings
+
+RESERVED = frozenset({
+    "bf16", "data_seed", "dataloader_drop_last", "do_eval", "eval_delay", "eval_steps",
+    "eval_strategy", "fp16", "gradient_accumulation_steps", "gradient_checkpointing",
+    "greater_is_better", "ignore_data_skip", "learning_rate", "load_best_model_at_end",
+    "max_steps", "metric_for_best_model", "num_train_epochs", "output_dir",
+    "per_device_eval_batch_size", "per_device_train_batch_size", "remove_unused_columns",
+    "report_to", "restore_callback_states_from_checkpoint", "resume_from_checkpoint",
+    "save_only_model", "save_on_each_node", "save_steps", "save_strategy", "save_total_limit",
+    "seed", "torch_compile", "train_sampling_strategy", "use_cpu", "warmup_steps", "weight_decay",
+})  # fmt: skip
+"""Arguments of the Trainer that other keys of the recipe set, or that resuming relies on."""
 
 
 class SourceRecipe(Settings):
@@ -17,6 +31,9 @@ class SourceRecipe(Settings):
     """How the file spells its examples; `training.formats` describes each."""
     task: str
     """Id of the label set it is labelled with."""
+    imbalance_ratio: float | None = Field(default=None, gt=0.0, le=1.0)
+    """τ = size of the smallest class / of the largest: what is trained on is thinned out to
+    it (`training.sampling.subsample`), what is evaluated on stays whole. None: all of it."""
 
 
 class PromptRecipe(Settings):
@@ -32,49 +49,6 @@ class PromptRecipe(Settings):
     @property
     def window(self) -> ContextWindow:
         return ContextWindow(self.previous, self.following)
-
-
-class LoraRecipe(Settings):
-    """Low-rank adaptation (Hu et al. 2022), merged into the weights at export."""
-
-    rank: int = Field(ge=1)
-    alpha: int = Field(ge=1)
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    targets: str | list[str] = "all-linear"
-    """`all-linear`, or the names of the linear layers to adapt."""
-
-
-class LossRecipe(Settings):
-    """L = L_cls + tc_weight · L_TC (NCAL, section 4)."""
-
-    name: Literal["cross-entropy", "logit-adjusted", "balanced-softmax", "focal"]
-    tau: float = 1.0
-    """Strength of the logit adjustment (Menon et al. 2021)."""
-    gamma: float = 2.0
-    """Focusing exponent of the focal loss (Lin et al. 2017)."""
-    tc_weight: float = Field(default=0.0, ge=0.0)
-    """λ of NCAL; 0 leaves the text-modality collapse loss out."""
-    tc_max_norm: float = Field(default=1.0, gt=0.0)
-    """E_W of NCAL: features longer than this are scaled down to it."""
-    tc_pairs: Literal["different", "all"] = "different"
-
-
-class OptimisationRecipe(Settings):
-    """How the weights are moved."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    accumulation: int = Field(default=1, ge=1)
-    """Batches summed before a step; the TC pairs stay those of one batch."""
-    learning_rate: float = Field(gt=0.0)
-    weight_decay: float = 0.01
-    warmup_fraction: float = Field(default=0.06, ge=0.0, lt=1.0)
-    bf16: bool = True
-    """Matrix products in bfloat16; parameters and sums stay float32."""
-    compile: bool = False
-    """torch.compile: about twice as fast on CPU, needs a C++ compiler."""
-    gradient_checkpointing: bool = False
-    seed: int = 0
 
 
 class AugmentationRecipe(Settings):
@@ -127,6 +101,7 @@ class TrainRecipe(Settings):
     prompt: PromptRecipe
     lora: LoraRecipe | None
     """None fine-tunes every weight."""
+    head: HeadRecipe = HeadRecipe()
     loss: LossRecipe
     optimisation: OptimisationRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
@@ -134,3 +109,57 @@ class TrainRecipe(Settings):
     card: CardRecipe | None = None
     """None writes no model card."""
     export_dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    report_to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
+    """Where the Trainer reports to; mlflow and wandb must be installed by whoever wants them."""
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """Passed on to TrainingArguments: `fsdp`, `deepspeed`, `dataloader_num_workers` …"""
+
+    @classmethod
+    def apply_override(cls, raw: dict[str, Any], override: str) -> dict[str, Any]:
+        """`preset=NAME` replaces what the file says; overrides after it change the preset."""
+        key, separator, name = override.partition("=")
+        if key == "preset" and separator:
+            return apply_preset(raw, name)
+        return super().apply_override(raw, override)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_preset(cls, raw: Any) -> Any:
+        return fill_from_preset(raw) if isinstance(raw, dict) and "preset" in raw else raw
+
+    @field_validator("trainer")
+    @classmethod
+    def _check_trainer(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        if own := sorted(RESERVED & trainer.keys()):
+            raise ValueError(f"{', '.join(own)}: set by the recipe's own keys; leave it out here")
+        if trainer:
+            from transformers import TrainingArguments  # late: it takes seconds
+
+            if unknown := sorted(trainer.keys() - TrainingArguments.__dataclass_fields__.keys()):
+                raise ValueError(f"TrainingArguments knows no {', '.join(unknown)}")
+        return trainer
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.loss.name == "dot-regression" and self.head != HeadRecipe(
+            init="etf", trainable=False
+        ):
+            raise ValueError(
+                "loss.name dot-regression only pulls: a head that moves would collapse to one "
+                "point; set head: {init: etf, trainable: false}"
+            )
+        ratios: dict[str, set[float | None]] = {}
+        for source in self.sources:
+            ratios.setdefault(source.task, set()).add(source.imbalance_ratio)
+        if torn := [task for task, values in ratios.items() if len(values) > 1]:
+            raise ValueError(f"the sources of {', '.join(torn)} must have one imbalance_ratio")
+        return self
+
+    @property
+    def imbalance_ratios(self) -> dict[str, float]:
+        """Task → τ, for the tasks whose training part is thinned out."""
+        return {
+            source.task: source.imbalance_ratio
+            for source in self.sources
+            if source.imbalance_ratio is not None
+        }

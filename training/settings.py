@@ -28,7 +28,7 @@ class Settings(BaseModel):
         if not isinstance(raw, dict):
             raise BadInput(f"{path}: a recipe is a mapping of keys to values")
         for override in overrides:
-            _apply_override(raw, override)
+            raw = cls.apply_override(raw, override)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
@@ -37,13 +37,19 @@ class Settings(BaseModel):
             )
             raise BadInput(f"{path}: {reasons}") from error
 
+    @classmethod
+    def apply_override(cls, raw: dict[str, Any], override: str) -> dict[str, Any]:
+        """Return the raw recipe with one `key.path=value` set."""
+        _set_value(raw, override)
+        return raw
+
     def write(self, path: Path) -> None:
         """Write the resolved recipe, every default spelled out."""
         text = yaml.safe_dump(self.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
         path.write_text(text, encoding="utf-8")
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+def _set_value(raw: dict[str, Any], override: str) -> None:
     key_path, separator, value = override.partition("=")
     if not separator:
         raise BadInput(f"override {override!r}: write it as key.path=value")

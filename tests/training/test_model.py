@@ -8,6 +8,7 @@ import torch
 from contract.labels import IRF, TIMSS
 from tests.training.tiny import DECODERS, make_backbone, make_tokenizer
 from training.errors import BadInput
+from training.method import LoraRecipe
 from training.model import (
     add_lora,
     assign_rows,
@@ -17,7 +18,6 @@ from training.model import (
     load_tokenizer,
     merge_lora,
 )
-from training.recipe import LoraRecipe
 
 PROMPT = [7, 20, 250, 41, 8]
 

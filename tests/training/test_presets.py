@@ -1,0 +1,92 @@
+"""Presets and the combinations of loss, head and Trainer arguments that a recipe allows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.training.tiny import make_recipe
+from training.errors import BadInput
+from training.method import HeadRecipe, LossRecipe
+from training.presets import PRESETS, apply_preset
+from training.recipe import RESERVED, TrainRecipe
+
+BUNDLED = Path(__file__).parents[2] / "training/recipes/bundled.yaml"
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_replaces_what_the_file_says(name: str) -> None:
+    recipe = TrainRecipe.read(BUNDLED, ["optimisation.sampling=square-root", f"preset={name}"])
+    assert recipe.loss == LossRecipe.model_validate(PRESETS[name]["loss"])
+    assert recipe.head == HeadRecipe.model_validate(PRESETS[name]["head"])
+    assert recipe.optimisation.sampling == "instance"
+    assert recipe.optimisation.epochs == TrainRecipe.read(BUNDLED).optimisation.epochs
+
+
+def test_an_override_after_a_preset_changes_it() -> None:
+    recipe = TrainRecipe.read(BUNDLED, ["preset=ncal", "loss.tc_weight=0.5"])
+    assert (recipe.loss.name, recipe.loss.tc_weight) == ("cross-entropy", 0.5)
+
+
+def test_a_preset_in_a_file_yields_to_the_file(tmp_path: Path) -> None:
+    raw = yaml.safe_load(BUNDLED.read_text(encoding="utf-8"))
+    del raw["loss"]
+    raw |= {"preset": "ncal", "optimisation": raw["optimisation"] | {"sampling": "square-root"}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    recipe = TrainRecipe.read(tmp_path / "recipe.yaml")
+    assert recipe.loss == LossRecipe.model_validate(PRESETS["ncal"]["loss"])
+    assert recipe.optimisation.sampling == "square-root"
+    recipe.write(tmp_path / "resolved.yaml")
+    assert TrainRecipe.read(tmp_path / "resolved.yaml") == recipe
+
+
+def test_the_recommended_preset_is_what_the_bundled_checkpoint_uses() -> None:
+    raw = yaml.safe_load(BUNDLED.read_text(encoding="utf-8"))
+    assert TrainRecipe.model_validate(apply_preset(raw, "recommended")) == TrainRecipe.read(BUNDLED)
+
+
+@pytest.mark.parametrize("override", ["preset=nonsense", "preset="])
+def test_an_unknown_preset_lists_those_there_are(override: str) -> None:
+    with pytest.raises(BadInput, match="there are: ce, ncal, logit-adjusted"):
+        TrainRecipe.read(BUNDLED, [override])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"head": {"trainable": False}}, "knows nothing of the labels"),
+        ({"loss": {"name": "dot-regression"}}, "set head: {init: etf, trainable: false}"),
+        ({"optimisation": {"early_stopping_patience": 2}}, "needs a validation_share"),
+        ({"trainer": {"learning_rate": 1.0}}, "learning_rate: set by the recipe's own keys"),
+        ({"trainer": {"fspd": "full_shard"}}, "TrainingArguments knows no fspd"),
+        ({"report_to": ["paper"]}, "report_to"),
+    ],
+)
+def test_combinations_without_sense_are_refused(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    make_recipe(tmp_path).write(tmp_path / "recipe.yaml")
+    overrides = [
+        f"{section}.{key}={value}" if isinstance(values, dict) else f"{section}={values}"
+        for section, values in changes.items()
+        for key, value in (values.items() if isinstance(values, dict) else [("", "")])
+    ]
+    with pytest.raises(BadInput, match=reason):
+        TrainRecipe.read(tmp_path / "recipe.yaml", overrides)
+
+
+def test_sources_of_one_task_share_an_imbalance_ratio(tmp_path: Path) -> None:
+    sources = [
+        {"path": "a.jsonl", "format": "tmwpl", "task": "timss", "imbalance_ratio": 0.25},
+        {"path": "b.jsonl", "format": "pmtd", "task": "irf"},
+    ]
+    assert make_recipe(tmp_path, sources=sources).imbalance_ratios == {"timss": 0.25}
+    with pytest.raises(ValueError, match="timss must have one imbalance_ratio"):
+        make_recipe(tmp_path, sources=[*sources, sources[0] | {"imbalance_ratio": 0.5}])
+
+
+def test_reserved_arguments_are_arguments_of_the_trainer() -> None:
+    from transformers import TrainingArguments
+
+    assert TrainingArguments.__dataclass_fields__.keys() >= RESERVED

@@ -1,0 +1,80 @@
+"""Which examples are trained on, and how often: imbalance on purpose, and against it."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.labels import LabelSet
+from training.data import Example, measure_prior
+from training.recipe import TrainRecipe
+
+_EXPONENTS = {"instance": 1.0, "square-root": 0.5, "class-balanced": 0.0}
+
+
+def thin_out(recipe: TrainRecipe, examples: Sequence[Example]) -> list[Example]:
+    """What is left of a training part after `sources[].imbalance_ratio`, in the same order.
+
+    Only what is trained on is thinned out; folds and validation parts stay whole.
+    """
+    kept = list(examples)
+    for task, ratio in recipe.imbalance_ratios.items():
+        own = [example for example in kept if example.task == task]
+        left = subsample(own, ratio, recipe.evaluation.seed, at_least=recipe.evaluation.folds)
+        chosen = {id(example) for example in left}  # examples may repeat one another
+        kept = [example for example in kept if example.task != task or id(example) in chosen]
+    return kept
+
+
+def subsample(
+    examples: Sequence[Example], ratio: float, seed: int, *, at_least: int = 1
+) -> list[Example]:
+    """Thin out the examples of one task until smallest class / largest class is `ratio`.
+
+    Classes, largest first, are cut to the exponential profile M·ratio^(k/(K−1)) of
+    long-tailed benchmarks (Cao et al., NeurIPS 2019); M is the largest size for which the
+    last class has enough examples. A class that is smaller than its place in the profile
+    stays as it is, and none is cut below `at_least`. The order is kept; the same seed
+    keeps the same examples, and those of a smaller class size are among those of a larger.
+    """
+    counts = Counter(example.label for example in examples)
+    ranked = sorted(counts, key=lambda label: (-counts[label], label))
+    if len(ranked) < 2:
+        return list(examples)
+    peak = min(counts[ranked[0]], counts[ranked[-1]] / ratio)
+    chosen: set[int] = set()
+    for rank, label in enumerate(ranked):
+        places = [place for place, example in enumerate(examples) if example.label == label]
+        random.Random(f"{seed}/{label}").shuffle(places)
+        size = round(peak * ratio ** (rank / (len(ranked) - 1)))
+        chosen.update(places[: max(size, at_least)])
+    return [example for place, example in enumerate(examples) if place in chosen]
+
+
+def batch_prior(examples: Sequence[Example], label_set: LabelSet, sampling: str) -> list[float]:
+    """Share of each class of a task among what batches are drawn from under `sampling`.
+
+    It is the prior that logit adjustment must use: that of the examples only if they are
+    drawn as they come.
+    """
+    shares = np.array(measure_prior(examples, label_set))
+    # A class without examples is never drawn, whatever the exponent (0⁰ would be 1).
+    powered = np.where(shares > 0.0, shares ** _EXPONENTS[sampling], 0.0)
+    return [float(share) for share in powered / powered.sum()]
+
+
+def prior_shift(
+    recipe: TrainRecipe, examples: Sequence[Example], label_sets: Sequence[LabelSet]
+) -> NDArray[np.float32]:
+    """What to subtract from all scores (rows,) so that each head answers for a uniform prior.
+
+    `examples` are those that were trained on. All zeros under the losses that see to it
+    themselves.
+    """
+    if not recipe.loss.prior_left:
+        return np.zeros(sum(len(labels.labels) for labels in label_sets), dtype=np.float32)
+    sampling = recipe.optimisation.sampling
+    shares = [share for each in label_sets for share in batch_prior(examples, each, sampling)]
+    return np.array(recipe.loss.prior_left * np.log(shares), dtype=np.float32)

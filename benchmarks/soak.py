@@ -31,6 +31,8 @@ from service.environment import prepare_environment
 from service.settings import BUNDLED_CHECKPOINT, Settings
 
 _MIB = 2**20
+_PATIENT = ("--max-wait-s", "60")
+"""A refusal for want of speed is no fault of the kind that is looked for here."""
 
 
 class Vitals(NamedTuple):
@@ -44,11 +46,12 @@ class Vitals(NamedTuple):
 class Traffic:
     """All clients; counts what they saw."""
 
-    def __init__(self, address: Address, end: float) -> None:
+    def __init__(self, address: Address, end: float, pause_s: float) -> None:
         self.seen: Counter[str] = Counter()
         self.faults: list[str] = []
         self._address = address
         self._end = end
+        self._pause_s = pause_s
         self._draw = random.Random(1)
         self._texts = make_problems(5000, seed=2)
 
@@ -72,7 +75,7 @@ class Traffic:
                 await asyncio.sleep(1.0)
             else:
                 self.seen[name] += 1
-            await asyncio.sleep(self._draw.random() * 0.1)
+            await asyncio.sleep(self._draw.random() * 2 * self._pause_s)
 
     def _pick(self, count: int) -> list[str]:
         return self._draw.choices(self._texts, k=count)
@@ -134,12 +137,14 @@ class Traffic:
         with_answer.cancel()
 
 
-async def soak(service: RunningService, seconds: float) -> tuple[Traffic, list[Vitals]]:
+async def soak(
+    service: RunningService, seconds: float, pause_s: float
+) -> tuple[Traffic, list[Vitals]]:
     """Run the traffic; look at the processes a hundred times and more."""
     for seed in range(2):  # touches every page of the key/value cache
         texts = make_problems(1000, seed=seed)
         await run_batch(service.address, "/classify/problem/batch", texts)
-    traffic = Traffic(service.address, time.monotonic() + seconds)
+    traffic = Traffic(service.address, time.monotonic() + seconds, pause_s)
     running = asyncio.create_task(traffic.run())
     vitals: list[Vitals] = []
     interval_s = min(5.0, seconds / 100)
@@ -167,6 +172,9 @@ def compute_growth(values: list[float]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument(
+        "--pause-s", type=float, default=0.05, help="mean pause of a client between its acts"
+    )
     parser.add_argument("--max-growth-mib", type=float, default=50.0)
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
     arguments = parser.parse_args()
@@ -174,8 +182,8 @@ def main() -> int:
     stop_cleanly_on_sigterm()
     prepare_environment(settings)
     logs = Path(tempfile.mkdtemp(prefix="ncal-soak-"))
-    with start_service(settings, logs) as service:
-        traffic, vitals = uvloop.run(soak(service, arguments.minutes * 60))
+    with start_service(settings, logs, *_PATIENT) as service:
+        traffic, vitals = uvloop.run(soak(service, arguments.minutes * 60, arguments.pause_s))
         exit_code = service.stop()
     growth = {
         name: compute_growth([getattr(each, name) for each in vitals]) for name in Vitals._fields

@@ -38,6 +38,9 @@ class Engine(Protocol):
     @property
     def is_alive(self) -> bool: ...
 
+    answered_at: float
+    """Moment of `time.monotonic` of the latest scores; minus infinity before the first."""
+
     async def score(self, token_ids: list[int], *, priority: int = 0) -> list[float]:
         """Return the raw logits of all rows; raises EngineFailed or EngineDead."""
         ...

@@ -7,6 +7,8 @@ leaves it.
 
 import asyncio
 import itertools
+import math
+import time
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from vllm import PoolingParams
@@ -44,6 +46,8 @@ class VllmEngine:
         self.collectors = collectors
         """vLLM's own metrics, taken out of the process-wide registry: a second engine
         would throw them out of it."""
+        self.answered_at = -math.inf
+        """Moment of `time.monotonic` of the latest scores."""
 
     @property
     def is_alive(self) -> bool:
@@ -64,6 +68,7 @@ class VllmEngine:
         if len(scores) < self._classes:
             # vLLM ends an aborted request as if it had succeeded, with no scores.
             raise EngineFailed("the engine gave up this item")
+        self.answered_at = time.monotonic()
         return scores
 
     async def shutdown(self) -> None:

@@ -1,12 +1,15 @@
 """Whether the process may be sent work: starting, ready, draining, or dead.
 
-Readiness is proven, not assumed: a real prompt goes through every engine within a
-deadline. A hung engine has a process that lives and a flag that says so.
+Readiness is proven, not assumed: an engine has just answered real work, or a canary, a
+prompt of ours, goes through it within a deadline. A hung engine has a process that lives and
+a flag that says so.
 """
 
 import asyncio
+import math
 import time
 from contextlib import suppress
+from functools import partial
 
 from service.classifier import Classifier, Model
 from service.errors import Draining, EngineDead, NotReady, ServiceError
@@ -23,18 +26,30 @@ CANARY_PRIORITY = -1
 class Lifecycle:
     """State of the process; `classifier` is None until the engines are loaded."""
 
-    def __init__(self, metrics: Metrics, *, canary_timeout_s: float, canary_cache_s: float) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        canary_timeout_s: float,
+        canary_cache_s: float,
+        canary_interval_s: float,
+    ) -> None:
         self.classifier: Classifier | None = None
         self._metrics = metrics
         self._canary_timeout_s = canary_timeout_s
         self._canary_cache_s = canary_cache_s
+        self._canary_interval_s = canary_interval_s
         self._canary: asyncio.Task[str | None] | None = None
-        self._canary_at = -float("inf")
+        self._canary_at = -math.inf
+        self._failed_at: dict[str, float] = {}
+        """By model: when its canary failed last."""
         self._draining = False
 
     def open(self, classifier: Classifier) -> None:
         """Take work from now on."""
         self.classifier = classifier
+        for model in classifier.models:
+            self._metrics.watch_engine(model.name, partial(self._is_well, model))
 
     def require_classifier(self) -> Classifier:
         """Return the classifier; NotReady while the engines load."""
@@ -54,7 +69,7 @@ class Lifecycle:
             raise Draining("the service is shutting down")
         self.require_classifier()
         self.check_live()
-        if failure := await self._share_canary():
+        if failure := await self._find_failure():
             raise NotReady(failure)
 
     async def wait_until_ready(self) -> None:
@@ -71,19 +86,39 @@ class Lifecycle:
                     raise
                 await asyncio.sleep(self._canary_cache_s)
 
-    async def _share_canary(self) -> str | None:
-        """Run the canaries, or wait for those under way, or use a result still fresh."""
+    async def _find_failure(self) -> str | None:
+        """What is wrong: by fresh answers, or the canaries under way, or new ones."""
+        models = self.require_classifier().models
+        if all(self._is_well(model, self._canary_cache_s) for model in models):
+            return None
         canary = self._canary
-        stale = canary is None or (
-            canary.done() and time.monotonic() - self._canary_at > self._canary_cache_s
-        )
-        if canary is None or stale:
-            canary = self._canary = asyncio.create_task(self._run_canaries())
+        if canary is None or self._is_canary_older(self._canary_cache_s):
+            canary = self._start_canaries(self._canary_cache_s)
         return await asyncio.shield(canary)
 
-    async def _run_canaries(self) -> str | None:
+    def _is_well(self, model: Model, silence_s: float = math.inf) -> bool:
+        """Whether the latest that was heard of an engine, not longer ago, is an answer."""
+        answered_at = model.engine.answered_at
+        return (
+            model.engine.is_alive
+            and answered_at > self._failed_at.get(model.name, -math.inf)
+            and time.monotonic() - answered_at <= silence_s
+        )
+
+    def _is_canary_older(self, age_s: float) -> bool:
+        """Whether none is under way, and the last one ended so long ago."""
+        is_under_way = self._canary is not None and not self._canary.done()
+        return not is_under_way and time.monotonic() - self._canary_at > age_s
+
+    def _start_canaries(self, silence_s: float) -> asyncio.Task[str | None]:
+        self._canary = asyncio.create_task(self._run_canaries(silence_s))
+        return self._canary
+
+    async def _run_canaries(self, silence_s: float) -> str | None:
+        """Test the engines that were silent for so long; return what is wrong with one."""
         models = self.require_classifier().models
-        failures = await asyncio.gather(*(self._run_canary(model) for model in models))
+        silent = [model for model in models if not self._is_well(model, silence_s)]
+        failures = await asyncio.gather(*(self._run_canary(model) for model in silent))
         self._canary_at = time.monotonic()
         return next((failure for failure in failures if failure), None)
 
@@ -97,26 +132,33 @@ class Lifecycle:
             failure = f"{model.name} has not answered its canary in {self._canary_timeout_s:g} s"
         except ServiceError as error:
             failure = f"{model.name} fails its canary: {error.slug}"
-        self._metrics.engine_up.labels(model.name).set(failure is None)
         if failure is None:
             self._metrics.canary_duration.observe(time.perf_counter() - started)
         else:
+            self._failed_at[model.name] = time.monotonic()
             self._metrics.canary_failures.inc()
             log("canary failed", model=model.name, reason=failure)
         return failure
 
     async def watch_engines(self) -> None:
-        """Return as soon as an engine's process is gone."""
+        """Send canaries to engines that are silent; return as soon as a process is gone."""
         while True:
             try:
                 self.check_live()
             except EngineDead as error:
-                for model in self.require_classifier().models:
-                    if not model.engine.is_alive:
-                        self._metrics.engine_up.labels(model.name).set(0)
                 log("engine died", reason=error.detail)
                 return
+            self._test_silent_engines()
             await asyncio.sleep(_WATCH_INTERVAL_S)
+
+    def _test_silent_engines(self) -> None:
+        """So a hung engine is known of without a probe; under load this costs nothing."""
+        models = self.require_classifier().models
+        interval_s = self._canary_interval_s
+        if self._draining or all(self._is_well(model, interval_s) for model in models):
+            return
+        if self._is_canary_older(interval_s):
+            self._start_canaries(interval_s)
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new work, and wait until what was accepted is done or the time is up."""

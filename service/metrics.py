@@ -143,18 +143,18 @@ class Metrics:
         registry = self.registry
         self.engine_up = Gauge(
             "ncal_engine_up",
-            "1 while the engine's process lives and its canary passes.",
+            "1 while the engine's process lives and answers real work or its canary.",
             ["model"],
             registry=registry,
         )
         self.canary_duration = Histogram(
             "ncal_canary_duration_seconds",
-            "Time of a readiness canary.",
+            "Time of a canary, a test inference.",
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
         self.canary_failures = Counter(
-            "ncal_canary_failures_total", "Readiness canaries that failed.", registry=registry
+            "ncal_canary_failures_total", "Canaries that failed.", registry=registry
         )
         self.model_info = Gauge(
             "ncal_model_info",
@@ -202,10 +202,14 @@ class Metrics:
         self.confidence.labels(task)
 
     def add_engine(self, model: str, collectors: Collector | None) -> None:
-        """Show an engine as down until its first canary, and its own metrics beside ours."""
+        """Show an engine as down while it loads, and its own metrics beside ours."""
         self.engine_up.labels(model).set(0)
         if collectors is not None:
             self._others.append(collectors)
+
+    def watch_engine(self, model: str, is_well: Callable[[], bool]) -> None:
+        """Ask how an engine is whenever Prometheus does."""
+        self.engine_up.labels(model).set_function(is_well)
 
     def watch_queues(self, read: Callable[[], "QueueDepth"]) -> None:
         """Read the queues whenever Prometheus asks."""

@@ -80,6 +80,7 @@ class Process:
             self._metrics,
             canary_timeout_s=settings.canary_timeout_s,
             canary_cache_s=settings.canary_cache_s,
+            canary_interval_s=settings.canary_interval_s,
         )
         core = Core(settings=settings, metrics=self._metrics, lifecycle=self._lifecycle)
         self._server = Server(

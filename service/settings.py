@@ -120,9 +120,13 @@ class Settings(BaseSettings):
     max_request_timeout_s: float = Field(default=600.0, gt=0.0)
     """Latest deadline a request may name."""
     canary_timeout_s: float = Field(default=5.0, gt=0.0)
-    """The readiness canary fails when the engine takes longer."""
+    """The canary, a test inference, fails when the engine takes longer."""
+    canary_interval_s: float = Field(default=5.0, gt=0.0)
+    """An engine that has answered nothing for this long gets a canary, whether or not anybody
+    asks for readiness."""
     canary_cache_s: float = Field(default=1.0, ge=0.0)
-    """A canary's result answers probes for this long."""
+    """What an engine has answered, a canary or real work, proves readiness for this long; then
+    a probe runs a canary of its own."""
     drain_timeout_s: float = Field(default=25.0, ge=0.0)
     """After SIGTERM accepted work may take this long to finish."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

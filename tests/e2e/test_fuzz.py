@@ -32,7 +32,7 @@ def serialize_lines(context: schemathesis.SerializationContext, value: object) -
 def make_api() -> schemathesis.BaseSchema:
     """The document as the app writes it; the tests need it before any service runs."""
     metrics = Metrics()
-    lifecycle = Lifecycle(metrics, canary_timeout_s=1, canary_cache_s=1)
+    lifecycle = Lifecycle(metrics, canary_timeout_s=1, canary_cache_s=1, canary_interval_s=5)
     core = Core(settings=Settings(), metrics=metrics, lifecycle=lifecycle)
     return schemathesis.openapi.from_dict(create_app(core, ApiKeys({})).openapi())
 

@@ -201,13 +201,21 @@ def test_a_hung_engine_trips_readiness_and_comes_back(
     (engine,) = service.find_engines()
     os.kill(engine, signal.SIGSTOP)
     try:
+        # Seen though nobody asks whether it is ready.
+        assert wait_until(lambda: "ncal_canary_failures_total 0.0" not in read_metrics(client))
+        assert 'ncal_engine_up{model="ncal-mini"} 0.0' in read_metrics(client)
         assert wait_until(lambda: client.get("/health/ready").status_code == 503)
         headers = {"X-Request-Timeout": "0.5"}
         late = client.post("/classify/problem", json={"text": "好"}, headers=headers)
         assert late.status_code == 504
     finally:
         os.kill(engine, signal.SIGCONT)
-    assert wait_until(lambda: client.get("/health/ready").status_code == 200)
+    assert wait_until(lambda: 'ncal_engine_up{model="ncal-mini"} 1.0' in read_metrics(client))
+    assert client.get("/health/ready").status_code == 200
+
+
+def read_metrics(client: httpx.Client) -> str:
+    return client.get("/metrics").text
 
 
 async def count_accepted(client: httpx.AsyncClient) -> int:

@@ -1,6 +1,8 @@
 """The whole service around a fake engine: what is injected is the part that costs seconds."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +33,7 @@ class FakeEngine:
     def __init__(self, classes: int) -> None:
         self.classes = classes
         self.is_alive = True
+        self.answered_at = -math.inf
         self.open = asyncio.Event()
         """Cleared: work hangs until it is set again."""
         self.open.set()
@@ -55,6 +58,7 @@ class FakeEngine:
         if error := self.fail(token_ids):
             raise error
         self.scored.append(token_ids)
+        self.answered_at = time.monotonic()
         return compute_scores(token_ids, self.classes)
 
     def die(self) -> None:
@@ -133,6 +137,7 @@ async def run_fake_service(
         metrics,
         canary_timeout_s=settings.canary_timeout_s,
         canary_cache_s=settings.canary_cache_s,
+        canary_interval_s=settings.canary_interval_s,
     )
     core = Core(settings=settings, metrics=metrics, lifecycle=lifecycle)
     app = create_app(core, keys or ApiKeys({}))

@@ -62,7 +62,7 @@ def api() -> Iterator[schemathesis.BaseSchema]:
 def find_operations() -> list[tuple[str, str, GenerationMode]]:
     """Every method and path of the document but the streams, with right and wrong requests."""
     metrics = Metrics()
-    lifecycle = Lifecycle(metrics, canary_timeout_s=1.0, canary_cache_s=1.0)
+    lifecycle = Lifecycle(metrics, canary_timeout_s=1.0, canary_cache_s=1.0, canary_interval_s=5.0)
     core = Core(settings=Settings(), metrics=metrics, lifecycle=lifecycle)
     document = create_app(core, ApiKeys({})).openapi()
     return [

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -62,6 +64,59 @@ async def test_a_hung_engine_trips_readiness_and_comes_back() -> None:
         assert service.engine.running == 0
         service.engine.open.set()
         assert await read_status(service, "/health/ready") == (200, "")
+
+
+UP = 'ncal_engine_up{"model": "example"}'
+FAILURES = "ncal_canary_failures_total{}"
+
+
+@asynccontextmanager
+async def watch(service: FakeService) -> AsyncIterator[None]:
+    """Let the life cycle look after the engines, as the process does."""
+    watching = asyncio.create_task(service.core.lifecycle.watch_engines())
+    yield
+    assert not watching.done()
+    watching.cancel()
+
+
+async def wait_for(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_hung_engine_is_known_of_though_nobody_probes() -> None:
+    settings = {"canary_timeout_s": 0.05, "canary_interval_s": 0.01, "canary_cache_s": 60.0}
+    async with run_fake_service(**settings) as service, watch(service):
+        await wait_for(lambda: read_metrics(service)[UP] == 1.0)
+        service.engine.open.clear()
+        await wait_for(lambda: read_metrics(service)[FAILURES] >= 2.0)
+        assert read_metrics(service)[UP] == 0.0
+        assert await read_status(service, "/health/ready") == (503, "not-ready")
+        service.engine.open.set()
+        await wait_for(lambda: read_metrics(service)[UP] == 1.0)
+        assert await read_status(service, "/health/ready") == (200, "")
+
+
+async def test_real_work_proves_an_engine_and_spares_the_canary() -> None:
+    async with run_fake_service(canary_interval_s=60.0, canary_cache_s=60.0) as service:
+        assert read_metrics(service)[UP] == 0.0
+        assert (await service.client.post("/classify/problem", json=PROBLEM)).status_code == 200
+        async with watch(service):
+            assert await read_status(service, "/health/ready") == (200, "")
+            await asyncio.sleep(0.3)
+        assert len(service.engine.scored) == 1
+        assert read_metrics(service)[UP] == 1.0
+
+
+async def test_real_work_after_a_failed_canary_means_ready() -> None:
+    async with run_fake_service(canary_cache_s=60.0) as service:
+        service.engine.fail = lambda token_ids: EngineFailed("no")
+        assert await read_status(service, "/health/ready") == (503, "not-ready")
+        service.engine.fail = lambda token_ids: None
+        assert (await service.client.post("/classify/problem", json=PROBLEM)).status_code == 200
+        assert await read_status(service, "/health/ready") == (200, "")
+        assert read_metrics(service)[UP] == 1.0
 
 
 async def test_a_start_waits_for_an_engine_that_is_slow_at_first() -> None:
@@ -143,7 +198,7 @@ async def test_a_drain_ends_when_its_time_is_up() -> None:
 async def test_while_engines_load_only_liveness_is_given() -> None:
     settings = Settings()
     metrics = Metrics()
-    lifecycle = Lifecycle(metrics, canary_timeout_s=1.0, canary_cache_s=1.0)
+    lifecycle = Lifecycle(metrics, canary_timeout_s=1.0, canary_cache_s=1.0, canary_interval_s=5.0)
     app = create_app(Core(settings=settings, metrics=metrics, lifecycle=lifecycle), ApiKeys({}))
     async with run_fake_service() as other:
         other.client._transport.app = app  # type: ignore[attr-defined]

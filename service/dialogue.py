@@ -9,6 +9,7 @@ from starlette.responses import Response
 from service.answers import format_result
 from service.bodies import check_limits, parse_form, read_json
 from service.classifier import Classification, ServedTask
+from service.direct_route import DirectRoute
 from service.errors import InvalidInput, Reason, ServiceError
 from service.interaction import LabelledTurn, cut_windows, describe_structure
 from service.openapi import describe_dialogue
@@ -19,12 +20,13 @@ from service.requests import (
     get_core,
     get_trace,
     make_call,
+    read_options,
 )
 from service.routes import ERRORS, TURN_TASK, JsonResponse
-from service.schemas import Dialogue, DialogueAnswer, Options, OptionsQuery
+from service.schemas import Dialogue, DialogueAnswer, Options
 from service.settings import Settings
 
-router = APIRouter(tags=["classify"])
+router = APIRouter(tags=["classify"], route_class=DirectRoute)
 
 
 @router.post(
@@ -34,8 +36,9 @@ router = APIRouter(tags=["classify"])
     responses={200: {"model": DialogueAnswer}, **ERRORS},
     openapi_extra=describe_dialogue(),
 )
-async def classify_dialogue(request: Request, options: OptionsQuery) -> Response:
+async def classify_dialogue(request: Request) -> Response:
     core = get_core(request)
+    options = read_options(request)
     classifier = core.lifecycle.require_classifier()
     served = classifier.find_task(TURN_TASK)
     call = make_call(request, "batch")

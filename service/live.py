@@ -5,13 +5,11 @@ from typing import cast
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from service.bodies import parse_form
 from service.errors import Draining, ServiceError
 from service.live_session import Session
 from service.places import Places
-from service.requests import get_core
+from service.requests import get_core, read_options
 from service.routes import TURN_TASK
-from service.schemas import Options
 from service.security import make_refusal
 
 router = APIRouter()
@@ -23,7 +21,7 @@ async def classify_live(websocket: WebSocket) -> None:
     core = get_core(websocket)
     places = cast(Places, websocket.app.state.live_places)
     try:
-        options = parse_form(Options, dict(websocket.query_params))
+        options = read_options(websocket)
         served = core.lifecycle.require_classifier().find_task(TURN_TASK)
         if served.model.admission.draining.is_set():
             raise Draining("the service is shutting down; open this on another replica")

@@ -19,6 +19,7 @@ from service.schemas import (
     BatchResult,
     Dialogue,
     DialogueTurnBatch,
+    Options,
     ProblemBatch,
     ProblemDetails,
     StreamEnd,
@@ -75,6 +76,14 @@ _TIMEOUT_PARAMETER = {
     "schema": {"type": "number", "exclusiveMinimum": 0},
 }
 
+_TASK_PARAMETER = {
+    "name": "task",
+    "in": "path",
+    "required": True,
+    "description": "Name of a task of a loaded checkpoint; `GET /labels` lists them.",
+    "schema": {"type": "string", "maxLength": 64},
+}
+
 DESCRIPTION = """
 Labels primary-school maths problems with TIMSS cognitive dimensions and tutoring turns with
 IRF moves. Probabilities are calibrated for the class prior that the answer names.
@@ -94,7 +103,8 @@ def describe_any_body(*, batch: bool = False) -> dict[str, Any]:
     """The same for a route whose task decides what its items are."""
     suffix = "Batch" if batch else ""
     forms = [{"$ref": _REFERENCE.format(model=name + suffix)} for name in _FORMS.values()]
-    return _describe({"anyOf": forms}, (_BATCH_EXAMPLES if batch else EXAMPLES)["problem"])
+    described = _describe({"anyOf": forms}, (_BATCH_EXAMPLES if batch else EXAMPLES)["problem"])
+    return _add_task(described)
 
 
 def describe_dialogue() -> dict[str, Any]:
@@ -110,6 +120,11 @@ def describe_lines(kind: Kind) -> dict[str, Any]:
         "description": f"Lines of JSON, each of the form `{_FORMS[kind]}BatchItem`.",
     }
     return _describe(schema, "\n".join(examples), NDJSON)
+
+
+def describe_any_lines() -> dict[str, Any]:
+    """The same for a stream whose task decides what its items are."""
+    return _add_task(describe_lines("problem"))
 
 
 def describe_line_answers() -> dict[str, Any]:
@@ -186,5 +201,22 @@ def _describe(
             "required": True,
             "content": {media_type: {"schema": schema, "example": example}},
         },
-        "parameters": [_TIMEOUT_PARAMETER],
+        "parameters": [*_describe_options(), _TIMEOUT_PARAMETER],
     }
+
+
+def _describe_options() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema["description"],
+            "schema": schema,
+        }
+        for name, schema in Options.model_json_schema()["properties"].items()
+    ]
+
+
+def _add_task(described: dict[str, Any]) -> dict[str, Any]:
+    return described | {"parameters": [_TASK_PARAMETER, *described["parameters"]]}

@@ -13,13 +13,17 @@ from starlette.types import Receive
 
 from contract.inputs import AnyInput
 from contract.prompts import Prompt
+from service.bodies import parse_form
 from service.classifier import Call, ServedTask
 from service.errors import InvalidInput, Reason
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics, Mode
 from service.middleware import Trace
 from service.rate_limit import Client
+from service.schemas import Options
 from service.settings import Settings
+
+_NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,13 @@ def make_call(connection: HTTPConnection, mode: Mode, *, wait_for_room: bool = F
         deadline=time.monotonic() + timeout_s,
         wait_for_room=wait_for_room,
     )
+
+
+def read_options(connection: HTTPConnection) -> Options:
+    """Return what the query asks of the answer; InvalidInput when it breaks a rule."""
+    if not connection.scope["query_string"]:
+        return _NO_OPTIONS
+    return parse_form(Options, dict(connection.query_params), "query")
 
 
 def read_timeout_s(connection: HTTPConnection, default_s: float) -> float:

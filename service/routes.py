@@ -1,15 +1,16 @@
 """`/classify/…`: one item, or a batch. A route reads as the way of a request; no `try` here."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from service.answers import format_answer, format_result
 from service.bodies import parse_batch, parse_item, read_json
 from service.classifier import Classification
+from service.direct_route import DirectRoute
 from service.errors import (
     BodyTooLarge,
     DeadlineExceeded,
@@ -34,11 +35,11 @@ from service.requests import (
     get_core,
     get_trace,
     make_call,
+    read_options,
 )
-from service.schemas import Answer, BatchAnswer, Options, OptionsQuery
+from service.schemas import Answer, BatchAnswer
 
-router = APIRouter(tags=["classify"])
-TaskName = Annotated[str, Path(max_length=64)]
+router = APIRouter(tags=["classify"], route_class=DirectRoute)
 _FORMATTED_AT_ONCE = 128
 PROBLEM_TASK = "timss"
 TURN_TASK = "irf"
@@ -65,8 +66,8 @@ class JsonResponse(JSONResponse):
     responses=_ONE,
     openapi_extra=describe_body("problem"),
 )
-async def classify_problem(request: Request, options: OptionsQuery) -> Response:
-    return await _classify_one(request, PROBLEM_TASK, options)
+async def classify_problem(request: Request) -> Response:
+    return await _classify_one(request, PROBLEM_TASK)
 
 
 @router.post(
@@ -76,8 +77,8 @@ async def classify_problem(request: Request, options: OptionsQuery) -> Response:
     responses=_ONE,
     openapi_extra=describe_body("dialogue-turn"),
 )
-async def classify_dialogue_turn(request: Request, options: OptionsQuery) -> Response:
-    return await _classify_one(request, TURN_TASK, options)
+async def classify_dialogue_turn(request: Request) -> Response:
+    return await _classify_one(request, TURN_TASK)
 
 
 @router.post(
@@ -87,8 +88,8 @@ async def classify_dialogue_turn(request: Request, options: OptionsQuery) -> Res
     responses=_BATCH,
     openapi_extra=describe_body("problem", batch=True),
 )
-async def classify_problems(request: Request, options: OptionsQuery) -> Response:
-    return await _classify_batch(request, PROBLEM_TASK, options)
+async def classify_problems(request: Request) -> Response:
+    return await _classify_batch(request, PROBLEM_TASK)
 
 
 @router.post(
@@ -98,8 +99,8 @@ async def classify_problems(request: Request, options: OptionsQuery) -> Response
     responses=_BATCH,
     openapi_extra=describe_body("dialogue-turn", batch=True),
 )
-async def classify_dialogue_turns(request: Request, options: OptionsQuery) -> Response:
-    return await _classify_batch(request, TURN_TASK, options)
+async def classify_dialogue_turns(request: Request) -> Response:
+    return await _classify_batch(request, TURN_TASK)
 
 
 @router.post(
@@ -109,8 +110,8 @@ async def classify_dialogue_turns(request: Request, options: OptionsQuery) -> Re
     responses=_ONE,
     openapi_extra=describe_any_body(),
 )
-async def classify_task(request: Request, task: TaskName, options: OptionsQuery) -> Response:
-    return await _classify_one(request, task, options)
+async def classify_task(request: Request) -> Response:
+    return await _classify_one(request, request.path_params["task"])
 
 
 @router.post(
@@ -120,11 +121,12 @@ async def classify_task(request: Request, task: TaskName, options: OptionsQuery)
     responses=_BATCH,
     openapi_extra=describe_any_body(batch=True),
 )
-async def classify_task_batch(request: Request, task: TaskName, options: OptionsQuery) -> Response:
-    return await _classify_batch(request, task, options)
+async def classify_task_batch(request: Request) -> Response:
+    return await _classify_batch(request, request.path_params["task"])
 
 
-async def _classify_one(request: Request, task: str, options: Options) -> Response:
+async def _classify_one(request: Request, task: str) -> Response:
+    options = read_options(request)
     core = get_core(request)
     classifier = core.lifecycle.require_classifier()
     served = classifier.find_task(task)
@@ -141,7 +143,8 @@ async def _classify_one(request: Request, task: str, options: Options) -> Respon
     return JsonResponse(format_answer(served, result, options))
 
 
-async def _classify_batch(request: Request, task: str, options: Options) -> Response:
+async def _classify_batch(request: Request, task: str) -> Response:
+    options = read_options(request)
     core = get_core(request)
     classifier = core.lifecycle.require_classifier()
     served = classifier.find_task(task)

@@ -5,7 +5,6 @@ Inputs are those of `contract.inputs`; this file adds options, answers and error
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from contract.inputs import DialogueTurn, Kind, Problem, Turn
@@ -43,7 +42,6 @@ def check_item_id(value: Any) -> str | int:
 
 ItemId = Annotated[Annotated[str, Field(max_length=256)] | int, BeforeValidator(check_item_id)]
 """What a client calls an item; it comes back with the result."""
-OptionsQuery = Annotated[Options, Query()]
 
 
 class ModelName(_Form):

@@ -7,16 +7,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.bodies import check_media_type
+from service.direct_route import DirectRoute
 from service.errors import Draining
 from service.lines import NDJSON, SSE
-from service.openapi import describe_line_answers, describe_lines
+from service.openapi import describe_any_lines, describe_line_answers, describe_lines
 from service.places import Places
 from service.pump import Pump, StreamCall
-from service.requests import get_core, read_timeout_s
-from service.routes import ERRORS, PROBLEM_TASK, TURN_TASK, TaskName
-from service.schemas import Options, OptionsQuery
+from service.requests import get_core, read_options, read_timeout_s
+from service.routes import ERRORS, PROBLEM_TASK, TURN_TASK
 
-router = APIRouter(tags=["classify"])
+router = APIRouter(tags=["classify"], route_class=DirectRoute)
 _JSON_LINES = "application/jsonl"
 _RESPONSES = {200: describe_line_answers(), **ERRORS}
 
@@ -43,8 +43,8 @@ class StreamResponse(Response):
     responses=_RESPONSES,
     openapi_extra=describe_lines("problem"),
 )
-async def stream_problems(request: Request, options: OptionsQuery) -> Response:
-    return _open_stream(request, PROBLEM_TASK, options)
+async def stream_problems(request: Request) -> Response:
+    return _open_stream(request, PROBLEM_TASK)
 
 
 @router.post(
@@ -54,8 +54,8 @@ async def stream_problems(request: Request, options: OptionsQuery) -> Response:
     responses=_RESPONSES,
     openapi_extra=describe_lines("dialogue-turn"),
 )
-async def stream_dialogue_turns(request: Request, options: OptionsQuery) -> Response:
-    return _open_stream(request, TURN_TASK, options)
+async def stream_dialogue_turns(request: Request) -> Response:
+    return _open_stream(request, TURN_TASK)
 
 
 @router.post(
@@ -63,14 +63,15 @@ async def stream_dialogue_turns(request: Request, options: OptionsQuery) -> Resp
     summary="Items of any task without end: lines in, lines out",
     response_class=Response,
     responses=_RESPONSES,
-    openapi_extra=describe_lines("problem"),
+    openapi_extra=describe_any_lines(),
 )
-async def stream_task(request: Request, task: TaskName, options: OptionsQuery) -> Response:
-    return _open_stream(request, task, options)
+async def stream_task(request: Request) -> Response:
+    return _open_stream(request, request.path_params["task"])
 
 
-def _open_stream(request: Request, task: str, options: Options) -> Response:
+def _open_stream(request: Request, task: str) -> Response:
     core = get_core(request)
+    options = read_options(request)
     served = core.lifecycle.require_classifier().find_task(task)
     check_media_type(request, NDJSON, _JSON_LINES)
     if served.model.admission.draining.is_set():

@@ -4,6 +4,7 @@ from typing import NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -37,9 +38,17 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     app.state.live_places = Places(core.settings.max_live_sessions, "live dialogues")
     for module in (routes, stream, dialogue, live, information):
         app.include_router(module.router)
+    for path in _find_classify_paths(app):
+        core.metrics.add_route(path, "POST")
     _add_layers(app, core, keys)
     install_openapi(app)
     return app
+
+
+def _find_classify_paths(app: FastAPI) -> list[str]:
+    """Return the paths whose answers the service level objectives count."""
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    return [route.path for route in routes if route.path.startswith("/classify/")]
 
 
 def _add_layers(app: FastAPI, core: Core, keys: ApiKeys) -> None:

@@ -1,6 +1,7 @@
 """What Prometheus sees: names are fixed, units are base units, and no label is an id."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from typing import Literal, NamedTuple
 
 from prometheus_client import (
@@ -30,6 +31,7 @@ REFUSAL_REASONS = {
 LATENCY_BUCKETS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
 )  # fmt: skip
+_SERVER_ERRORS = {error.slug: status for error, status in HTTP_STATUS.items() if status >= 500}
 _SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _SHARE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 
@@ -186,6 +188,12 @@ class Metrics:
         for mode in MODES:
             self.request_items.labels(mode)
 
+    def add_route(self, route: str, method: str) -> None:
+        """Create the series of a route that the objectives count."""
+        for status in (200, *sorted(set(_SERVER_ERRORS.values()))):
+            self.http_requests.labels(route, method, status)
+        self.http_duration.labels(route, method)
+
     def add_task(
         self, model: str, fingerprint: str, labels: LabelSet, training_prior: Sequence[float]
     ) -> None:
@@ -195,8 +203,8 @@ class Metrics:
         for label, share in zip(labels.ids, training_prior, strict=True):
             self.predictions.labels(task, label)
             self.training_prior.labels(task, label).set(share)
-        for mode in MODES:
-            self.items.labels(task, mode, "ok")
+        for mode, outcome in product(MODES, ("ok", *_SERVER_ERRORS)):
+            self.items.labels(task, mode, outcome)
         for metric in (self.prompt_tokens, self.needs_review, self.inputs_cut):
             metric.labels(task)
         self.confidence.labels(task)

@@ -20,6 +20,7 @@ from service.admission import Admission
 from service.app import create_app
 from service.checkpoint import Checkpoint, load_prompt_encoders
 from service.classifier import Classifier, Model
+from service.connection import make_connection_type
 from service.exit_codes import ExitCode
 from service.information import find_path
 from service.keys import ApiKeys
@@ -86,6 +87,7 @@ class Process:
         self._server = Server(
             uvicorn.Config(
                 create_app(core, keys),
+                http=make_connection_type(settings.head_timeout_s),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

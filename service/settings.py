@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """Longest wait for the engine that a single item or a live turn is accepted for; when
     the queue promises more, it is refused with 503 at once."""
 
+    head_timeout_s: float = Field(default=10.0, gt=0.0)
+    """A connection that has not sent the whole head of a request by then is closed."""
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     """Largest request body; streams have no such limit."""
     max_batch_items: int = Field(default=2048, ge=1)

@@ -1,0 +1,96 @@
+"""Clients that are slow to say what they want, against real sockets."""
+
+import asyncio
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.service.fake_service import run_fake_service
+from tests.service.uvicorn_server import serve
+
+HEAD = b"GET /labels HTTP/1.1\r\nHost: here\r\n"
+POST = (
+    b"POST /classify/problem HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 14\r\n\r\n{"text": '
+)
+TIMEOUT_S = 0.2
+
+
+async def open_connection(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = address.partition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    """Return the status line; the whole answer is taken from the connection."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+    await reader.readexactly(size)
+    return head.partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", HEAD, b"\r\n\r\n"])
+@pytest.mark.parametrize("is_second", [False, True])
+async def test_a_head_that_never_ends_is_closed(sent: bytes, is_second: bool) -> None:
+    async with (
+        run_fake_service() as service,
+        serve(service.app, head_timeout_s=TIMEOUT_S, timeout_keep_alive=1) as address,
+    ):
+        reader, writer = await open_connection(address)
+        if is_second:
+            writer.write(HEAD + b"\r\n")
+            assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.write(sent)
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()
+
+
+async def test_a_head_that_comes_drop_by_drop_gains_no_time() -> None:
+    async with (
+        run_fake_service() as service,
+        serve(service.app, head_timeout_s=TIMEOUT_S) as address,
+    ):
+        reader, writer = await open_connection(address)
+        writer.write(HEAD)
+
+        async def drip() -> None:
+            while True:
+                writer.write(b"X-Drop: 1\r\n")
+                await asyncio.sleep(TIMEOUT_S / 10)
+
+        dripping = asyncio.create_task(drip())
+        with pytest.raises(ConnectionResetError):  # or an end, when no drop was in flight
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+            raise ConnectionResetError
+        dripping.cancel()
+        writer.close()
+
+
+async def test_slow_bodies_and_slow_answers_are_not_cut() -> None:
+    async with (
+        run_fake_service() as service,
+        serve(service.app, head_timeout_s=TIMEOUT_S) as address,
+    ):
+        reader, writer = await open_connection(address)
+        service.engine.open.clear()
+        writer.write(POST)
+        await asyncio.sleep(3 * TIMEOUT_S)
+        writer.write(b'"x"} ' + HEAD)  # and the next head begins while the answer is awaited
+        await asyncio.sleep(3 * TIMEOUT_S)
+        service.engine.open.set()
+        assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.write(b"\r\n")
+        assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.close()
+
+
+async def test_a_live_dialogue_outlasts_the_limit() -> None:
+    async with (
+        run_fake_service() as service,
+        serve(service.app, head_timeout_s=TIMEOUT_S) as address,
+        connect(f"ws://{address}/classify/dialogue/live") as live,
+    ):
+        await asyncio.sleep(3 * TIMEOUT_S)
+        await live.send('{"type": "ping"}')
+        assert "ready" in str(await live.recv())
+        assert "pong" in str(await live.recv())

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from service.drain_rate import DrainRate
-from service.errors import DeadlineExceeded, Draining, Overloaded
+from service.errors import DeadlineExceeded, Draining, EngineDead, Overloaded, ServiceError
 from service.fairness import FairQueue, Priority, Waiter
 from service.permit import Permit
 from service.room import Room
@@ -32,6 +32,10 @@ def _too_late() -> DeadlineExceeded:
 
 def _shutting_down() -> Draining:
     return Draining("the service is shutting down; send this to another replica")
+
+
+def _engine_died() -> EngineDead:
+    return EngineDead("the engine has died; send this to another replica")
 
 
 class Admission:
@@ -65,8 +69,14 @@ class Admission:
         self._rate = DrainRate()
         self.draining = asyncio.Event()
         """Set once nothing more is admitted; what lasts long should end then."""
+        self._make_farewell: Callable[[], ServiceError] = _shutting_down
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def farewell(self) -> ServiceError:
+        """What whoever comes after `draining` is told."""
+        return self._make_farewell()
 
     @property
     def waiting_items(self) -> int:
@@ -106,7 +116,7 @@ class Admission:
         comes first, Draining after `drain`. An item larger than the running limit runs
         alone.
         """
-        self._refuse_when_draining()
+        self.check_open()
         now = self._clock()
         if deadline is not None and deadline <= now:
             raise _too_late()
@@ -141,13 +151,17 @@ class Admission:
 
         Nothing is set aside: whoever asks should acquire before the event loop turns.
         """
-        self._refuse_when_draining()
+        self.check_open()
         if not self._queue:
             items -= self._max_running_items - self._running_items
             tokens -= self._max_running_tokens - self._running_tokens
         if items > 0 or tokens > 0:
             self._check_room(max(items, 1), max(tokens, 0), priority, client)
             self._check_wait(priority, client)
+
+    def check_size(self, *, items: int, tokens: int) -> None:
+        """Raise BodyTooLarge when so many items could not be taken however empty it is here."""
+        self._room.check_size(items, tokens, self._max_running_items, self._max_running_tokens)
 
     async def drain(self, timeout_s: float) -> None:
         """Admit nothing more and wait until all that was admitted has finished.
@@ -159,12 +173,22 @@ class Admission:
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            while (waiter := self._queue.oldest) is not None:
-                self._fail(waiter, _shutting_down())
+            self._fail_waiting()
 
-    def _refuse_when_draining(self) -> None:
+    def abandon(self) -> None:
+        """The engine has died: all that waits, and all that comes, leaves with EngineDead."""
+        self._make_farewell = _engine_died
+        self.draining.set()
+        self._fail_waiting()
+
+    def _fail_waiting(self) -> None:
+        while (waiter := self._queue.oldest) is not None:
+            self._fail(waiter, self.farewell)
+
+    def check_open(self) -> None:
+        """Raise Draining, or EngineDead, when nothing more is admitted."""
         if self.draining.is_set():
-            raise _shutting_down()
+            raise self.farewell
 
     def _check_room(self, items: int, tokens: int, priority: Priority, client: str) -> None:
         if not self._room.has_room(self._queue.find_flow(priority, client), items, tokens):

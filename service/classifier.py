@@ -199,11 +199,14 @@ class Classifier:
     ) -> list[Classification | ServiceError]:
         """Classify all prompts at once, in order; an item that fails is its error.
 
-        Raises Overloaded or Draining, before any work, when they cannot all be taken.
+        Raises BodyTooLarge, Overloaded or Draining, before any work, when they cannot all be
+        taken.
         """
+        tokens = sum(len(prompt.token_ids) for prompt in prompts)
+        served.model.admission.check_size(items=len(prompts), tokens=tokens)
         served.model.admission.check_room(
             items=len(prompts),
-            tokens=sum(len(prompt.token_ids) for prompt in prompts),
+            tokens=tokens,
             priority=PRIORITIES[call.mode],
             client=call.client,
         )

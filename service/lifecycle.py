@@ -65,10 +65,10 @@ class Lifecycle:
 
     async def check_ready(self) -> None:
         """Raise unless every engine answers its canary in time and work is welcome."""
+        self.check_live()
         if self._draining:
             raise Draining("the service is shutting down")
         self.require_classifier()
-        self.check_live()
         if failure := await self._find_failure():
             raise NotReady(failure)
 
@@ -161,12 +161,17 @@ class Lifecycle:
             self._start_canaries(interval_s)
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new work, and wait until what was accepted is done or the time is up."""
+        """Refuse new work, and wait until what was accepted is done or the time is up.
+
+        What waits for a dead engine is told so, and at once.
+        """
         self._draining = True
         log("draining", timeout_s=timeout_s)
         models = self.classifier.models if self.classifier else ()
         for model in models:
             model.admission.draining.set()  # at once, not when `gather` comes to it
+            if not model.engine.is_alive:
+                model.admission.abandon()
         await asyncio.gather(*(model.admission.drain(timeout_s) for model in models))
 
     async def close(self) -> None:

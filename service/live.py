@@ -5,7 +5,7 @@ from typing import cast
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from service.errors import Draining, ServiceError
+from service.errors import ServiceError
 from service.live_session import Session
 from service.places import Places
 from service.requests import get_core, read_options
@@ -23,8 +23,7 @@ async def classify_live(websocket: WebSocket) -> None:
     try:
         options = read_options(websocket)
         served = core.lifecycle.require_classifier().find_task(TURN_TASK)
-        if served.model.admission.draining.is_set():
-            raise Draining("the service is shutting down; open this on another replica")
+        served.model.admission.check_open()
         with places.take():
             await websocket.accept()
             await Session(websocket, served, options).run()

@@ -135,8 +135,12 @@ class Session:
         return body
 
     async def _watch_draining(self) -> None:
-        await self._served.model.admission.draining.wait()
-        await self._inbox.put(_Close(CLOSE_GOING_AWAY, "draining"))
+        admission = self._served.model.admission
+        await admission.draining.wait()
+        slug = admission.farewell.slug
+        await self._inbox.put(
+            _Close(CLOSE_GOING_AWAY if slug == Draining.slug else CLOSE_FAULT, slug)
+        )
 
     async def _answer_messages(self) -> None:
         await self._send(self._describe_session())

@@ -111,8 +111,9 @@ class Pump:
             self._ending.set_result(reason)
 
     async def _watch_draining(self) -> None:
-        await self._stream.served.model.admission.draining.wait()
-        self._end(Draining.slug)
+        admission = self._stream.served.model.admission
+        await admission.draining.wait()
+        self._end(admission.farewell.slug)
 
     async def _take_in(self) -> None:
         try:

@@ -8,7 +8,6 @@ from starlette.types import Receive, Scope, Send
 
 from service.bodies import check_media_type
 from service.direct_route import DirectRoute
-from service.errors import Draining
 from service.lines import NDJSON, SSE
 from service.openapi import describe_any_lines, describe_line_answers, describe_lines
 from service.places import Places
@@ -74,8 +73,7 @@ def _open_stream(request: Request, task: str) -> Response:
     options = read_options(request)
     served = core.lifecycle.require_classifier().find_task(task)
     check_media_type(request, NDJSON, _JSON_LINES)
-    if served.model.admission.draining.is_set():
-        raise Draining("the service is shutting down; open this on another replica")
+    served.model.admission.check_open()
     wants_events = SSE in request.headers.get("accept", "")
     return StreamResponse(
         request,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.admission import Admission, Permit, Priority
-from service.errors import DeadlineExceeded, Draining, Overloaded
+from service.errors import BodyTooLarge, DeadlineExceeded, Draining, EngineDead, Overloaded
 from service.room import ROOM_SHARE
 
 
@@ -438,6 +438,52 @@ def test_drain_gives_up_on_waiting_work_after_its_time(loop: _VirtualLoop) -> No
         running.cancel()
         await settle()
         assert_empty(admission)
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_dead_engine_is_what_those_who_wait_and_those_who_come_are_told(
+    loop: _VirtualLoop,
+) -> None:
+    async def scenario() -> None:
+        admission = make_admission(loop)
+        caller = Caller(admission)
+        running = caller.start("running", work_s=100)
+        await settle()
+        waiting = [caller.start(f"c{number}", wait_for_room=number == 2) for number in range(3)]
+        await settle()
+        admission.abandon()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [EngineDead] * 3
+        assert loop.time() == 0.0 and admission.draining.is_set()
+        with pytest.raises(EngineDead):
+            await caller.ask("late")
+        with pytest.raises(EngineDead):
+            admission.check_room(items=1, tokens=1)
+        running.cancel()
+        await settle()
+        assert_empty(admission)
+
+    loop.run_until_complete(scenario())
+
+
+@pytest.mark.parametrize(
+    ("items", "tokens", "fits"),
+    [(81, 81, True), (82, 82, False), (20, 90_000, True), (20, 95_000, False), (1, 10**6, False)],
+)
+def test_what_never_fits_is_not_told_to_try_again(
+    loop: _VirtualLoop, items: int, tokens: int, fits: bool
+) -> None:
+    async def scenario() -> None:
+        admission = make_admission(loop)
+        if fits:
+            admission.check_size(items=items, tokens=tokens)
+            return admission.check_room(items=items, tokens=tokens)
+        with pytest.raises(BodyTooLarge, match="81 items, 90000 tokens") as caught:
+            admission.check_size(items=items, tokens=tokens)
+        assert caught.value.retry_after_s is None
+        with pytest.raises(Overloaded):  # what it would be told for ever
+            admission.check_room(items=items, tokens=tokens)
 
     loop.run_until_complete(scenario())
 

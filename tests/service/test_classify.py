@@ -228,11 +228,32 @@ async def test_a_batch_that_finds_no_room_is_refused_before_any_work() -> None:
     limits = {"max_waiting_items": 4, "max_batched_items": 2}
     async with run_fake_service(**limits) as service:
         service.engine.open.clear()
-        items = [PROBLEM] * 20
-        response = await service.client.post("/classify/problem/batch", json={"items": items})
+        body = {"items": [PROBLEM] * 5}
+        first = asyncio.ensure_future(service.client.post("/classify/problem/batch", json=body))
+        while service.classifier.read_queues().items < 3:
+            await asyncio.sleep(0.01)
+        response = await service.client.post("/classify/problem/batch", json=body)
+        service.engine.open.set()
+        assert (await first).json()["ok"] == 5
     assert response.status_code == 503
     assert response.json()["type"] == "urn:ncal-serve:error:overloaded"
     assert int(response.headers["retry-after"]) >= 1
+    assert len(service.engine.scored) == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/classify/problem/batch", {"items": [PROBLEM] * 20}),
+        ("/classify/dialogue", {"turns": [{"speaker": "teacher", "text": "好"}] * 20}),
+    ],
+)
+async def test_what_would_never_find_room_is_not_told_to_try_again(path: str, body: Any) -> None:
+    async with run_fake_service(max_waiting_items=4, max_batched_items=2) as service:
+        response = await service.client.post(path, json=body)
+    assert response.status_code == 413
+    assert "retry-after" not in response.headers
+    assert "5 items" in response.json()["detail"] and "stream" in response.json()["detail"]
     assert service.engine.scored == []
 
 

@@ -414,6 +414,13 @@ async def test_a_dead_engine_ends_the_session() -> None:
         assert (end["reason"], dialogue.close_code) == ("engine-dead", 1011)
 
 
+async def test_an_idle_session_is_told_that_the_engine_died() -> None:
+    async with run_stage() as stage, stage.join() as dialogue:
+        stage.admission.abandon()
+        assert await dialogue.hear_all() == [{"type": "end", "reason": "engine-dead", "turns": 0}]
+        assert dialogue.close_code == 1011
+
+
 async def test_only_so_many_sessions_are_open_at_once() -> None:
     async with run_stage(max_live_sessions=1) as stage:
         async with stage.join():

@@ -164,6 +164,22 @@ async def test_a_dead_engine_fails_what_is_pending_and_all_probes() -> None:
         assert read_metrics(service)['ncal_engine_up{"model": "example"}'] == 0.0
 
 
+async def test_what_waits_for_a_dead_engine_is_told_so() -> None:
+    async with run_fake_service(max_batched_items=2) as service:
+        service.engine.open.clear()
+        body = {"items": [PROBLEM] * 6}
+        batch = asyncio.ensure_future(service.client.post("/classify/problem/batch", json=body))
+        await wait_for(lambda: service.classifier.read_queues().items == 4)
+        service.engine.is_alive = False  # noticed before what runs has failed
+        await asyncio.wait_for(service.core.lifecycle.drain(0.0), 5)
+        late = await service.client.post("/classify/problem", json=PROBLEM)
+        assert (late.status_code, late.json()["type"].rpartition(":")[2]) == (503, "engine-dead")
+        assert await read_status(service, "/health/ready") == (503, "engine-dead")
+        service.engine.die()
+        results = (await batch).json()["results"]
+    assert {result["error"]["type"] for result in results} == {"urn:ncal-serve:error:engine-dead"}
+
+
 async def test_a_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None:
     async with run_fake_service() as service:
         service.engine.open.clear()

@@ -305,6 +305,17 @@ async def test_a_dead_engine_ends_the_stream() -> None:
         assert (end["reason"], end["failed"]) == ("engine-dead", 5)
 
 
+async def test_an_idle_stream_is_told_that_the_engine_died() -> None:
+    async with run_stage() as stage, stage.open() as client:
+        await client.send_items(*make_problems(1))
+        await client.read_head()
+        await client.read_result()
+        stage.admission.abandon()
+        assert (await client.read_result())["reason"] == "engine-dead"
+        async with stage.open() as late:
+            assert await late.read_head() == 503
+
+
 async def test_an_idle_stream_is_ended() -> None:
     async with run_stage(stream_idle_timeout_s=0.2) as stage, stage.open() as client:
         await client.send_items(*make_problems(1))

@@ -6,7 +6,6 @@ Routes raise; here an exception becomes problem+json, and nowhere else.
 import re
 import secrets
 import time
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +74,7 @@ def read_trace(scope: Scope) -> Trace:
     headers: dict[bytes, bytes] = dict(scope["headers"])
     request_id = headers.get(b"x-request-id", b"").decode("latin-1")
     if not _REQUEST_ID.fullmatch(request_id):
-        request_id = uuid.uuid4().hex
+        request_id = secrets.token_hex(16)
     traceparent = None
     if found := _TRACEPARENT.fullmatch(headers.get(b"traceparent", b"").decode("latin-1")):
         traceparent = f"00-{found[1]}-{secrets.token_hex(8)}-{found[3]}"

@@ -15,7 +15,9 @@ from contract.inputs import AnyInput, DialogueTurn
 from contract.labels import BUILT_IN, LabelSet
 from training.errors import BadInput
 from training.formats import read_records
-from training.recipe import AugmentationRecipe, SourceRecipe
+from training.recipe import AugmentationRecipe, LabelledFile
+
+_OWN_KINDS = {"tmwpl": "problem", "pmtd": "dialogue-turn", "dialogid": "dialogue-turn"}
 
 
 class Example(NamedTuple):
@@ -40,7 +42,7 @@ def read_label_sets(paths: Sequence[Path]) -> dict[str, LabelSet]:
 
 
 def read_examples(
-    sources: Sequence[SourceRecipe], label_sets: Mapping[str, LabelSet], *, folds: int
+    sources: Sequence[LabelledFile], label_sets: Mapping[str, LabelSet], *, folds: int
 ) -> list[Example]:
     """Read all sources; every class must have at least `folds` examples.
 
@@ -77,7 +79,7 @@ def report_repeats(examples: Sequence[Example]) -> list[str]:
     ]
 
 
-def fingerprint_sources(sources: Sequence[SourceRecipe]) -> dict[str, str]:
+def fingerprint_sources(sources: Sequence[LabelledFile]) -> dict[str, str]:
     """File name → sha256."""
     return {s.path.name: hashlib.sha256(s.path.read_bytes()).hexdigest() for s in sources}
 
@@ -101,9 +103,9 @@ def augment(item: AnyInput, recipe: AugmentationRecipe, rng: random.Random) -> A
     return item.model_copy(update=changes) if changes else item
 
 
-def _read_source(source: SourceRecipe, label_set: LabelSet) -> Iterator[Example]:
+def _read_source(source: LabelledFile, label_set: LabelSet) -> Iterator[Example]:
     indices = label_set.index_by_data_label()
-    own_kind = {"tmwpl": "problem", "pmtd": "dialogue-turn"}.get(source.format, label_set.kind)
+    own_kind = _OWN_KINDS.get(source.format, label_set.kind)
     if own_kind != label_set.kind:
         raise BadInput(
             f"{source.path}: the format {source.format} holds inputs of kind {own_kind}, "

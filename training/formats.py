@@ -1,6 +1,7 @@
 """How files spell labelled examples: one reader for each form, one record for all.
 
 - `tmwpl`, `pmtd`: the NCAL data sets' own JSON lines.
+- `dialogid`: JSON lines `{"text", "label"}`, sentences of a teacher without context.
 - `conversation`: JSON lines `{"conversation": [{"role", "content"}, …], "label"}`. A problem is
   the last `user` message. In a dialogue every message is a turn (`user` is the student,
   `assistant` the teacher), and the last one is labelled.
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
 from training.errors import BadInput
-from training.recipe import SourceRecipe
+from training.recipe import LabelledFile
 
 _Model = TypeVar("_Model", Problem, Turn)
 _CONTEXT_TURNS = 8  # more than any prompt window reads; bounds the memory of long transcripts
@@ -36,7 +37,7 @@ class Record(NamedTuple):
     data_label: str
 
 
-def read_records(source: SourceRecipe, kind: Kind) -> Iterator[Record]:
+def read_records(source: LabelledFile, kind: Kind) -> Iterator[Record]:
     """Yield the records of a file; BadInput names file, line and reason of a wrong one."""
     if source.format == "csv":
         return _read_csv(source.path, kind)
@@ -86,6 +87,10 @@ def _parse_pmtd(record: dict[str, Any]) -> _Parsed:
     return record["id"], _place_turn(turns, place), record["class"]
 
 
+def _parse_dialogid(record: dict[str, Any]) -> _Parsed:
+    return record.get("id"), DialogueTurn(speaker="teacher", text=record["text"]), record["label"]
+
+
 def _parse_conversation_problem(record: dict[str, Any]) -> _Parsed:
     texts = [m["content"] for m in record["conversation"] if m["role"] == "user"]
     if not texts:
@@ -106,6 +111,7 @@ def _parse_conversation_turn(record: dict[str, Any]) -> _Parsed:
 _PARSERS: dict[tuple[str, Kind], Callable[[dict[str, Any]], _Parsed]] = {
     ("tmwpl", "problem"): _parse_tmwpl,
     ("pmtd", "dialogue-turn"): _parse_pmtd,
+    ("dialogid", "dialogue-turn"): _parse_dialogid,
     ("conversation", "problem"): _parse_conversation_problem,
     ("conversation", "dialogue-turn"): _parse_conversation_turn,
 }

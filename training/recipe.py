@@ -23,17 +23,31 @@ RESERVED = frozenset({
 """Arguments of the Trainer that other keys of the recipe set, or that resuming relies on."""
 
 
-class SourceRecipe(Settings):
+class LabelledFile(Settings):
     """One file of labelled examples."""
 
     path: Path
-    format: Literal["tmwpl", "pmtd", "conversation", "csv"]
+    format: Literal["tmwpl", "pmtd", "dialogid", "conversation", "csv"]
     """How the file spells its examples; `training.formats` describes each."""
     task: str
     """Id of the label set it is labelled with."""
+
+
+class SourceRecipe(LabelledFile):
+    """Examples of a task of the checkpoint: trained on, held out in turn, measured."""
+
     imbalance_ratio: float | None = Field(default=None, gt=0.0, le=1.0)
     """τ = size of the smallest class / of the largest: what is trained on is thinned out to
     it (`training.sampling.subsample`), what is evaluated on stays whole. None: all of it."""
+
+
+class SupportRecipe(LabelledFile):
+    """Examples that are only ever trained on. A task that no source has is an auxiliary one:
+    it shapes the features, and its head is dropped after training."""
+
+    per_epoch: int | None = Field(default=None, ge=1)
+    """Examples of the task that an epoch draws, others each time; None draws all of them.
+    Allowed for auxiliary tasks."""
 
 
 class PromptRecipe(Settings):
@@ -96,6 +110,8 @@ class TrainRecipe(Settings):
     work: Path
     """Where folds and logs are kept; a run that was broken off goes on from here."""
     sources: list[SourceRecipe] = Field(min_length=1)
+    support: list[SupportRecipe] = Field(default_factory=list)
+    """Further examples to learn from (`training.support`)."""
     label_sets: list[Path] = Field(default_factory=list)
     """YAML files with label sets of one's own; `timss` and `irf` are built in."""
     prompt: PromptRecipe
@@ -151,6 +167,11 @@ class TrainRecipe(Settings):
         ratios: dict[str, set[float | None]] = {}
         for source in self.sources:
             ratios.setdefault(source.task, set()).add(source.imbalance_ratio)
+        if limited := [s.task for s in self.support if s.per_epoch and s.task in ratios]:
+            raise ValueError(
+                f"support of {', '.join(limited)}: per_epoch is for auxiliary tasks, those that "
+                "no source has"
+            )
         if torn := [task for task, values in ratios.items() if len(values) > 1]:
             raise ValueError(f"the sources of {', '.join(torn)} must have one imbalance_ratio")
         return self

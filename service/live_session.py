@@ -253,7 +253,7 @@ class Session:
         try:
             async with asyncio.timeout(self._settings.stall_timeout_s):
                 await self._websocket.send_text(orjson.dumps(message).decode())
-        except TimeoutError:
+        except (TimeoutError, RuntimeError):  # uvicorn's, when its ping found nobody there
             raise WebSocketDisconnect from None
 
     def _describe_session(self) -> dict[str, Any]:

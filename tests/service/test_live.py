@@ -20,6 +20,7 @@ from contract.prompts import ContextWindow
 from service.errors import EngineFailed
 from service.live_context import LiveContext
 from service.live_session import MOST_MISTAKES
+from service.logs import JsonFormatter
 from tests.contract.examples import make_manifest, make_task
 from tests.service.fake_service import FakeService, run_fake_service
 from tests.service.uvicorn_server import serve
@@ -332,6 +333,31 @@ async def test_a_rate_limited_turn_is_not_taken() -> None:
         assert error["error"]["status"] == 429 and error["error"]["retry_after_s"] > 1
         await dialogue.say(type="end")
         assert (await dialogue.hear_all())[-1]["turns"] == 1
+
+
+async def test_a_client_that_no_longer_answers_pings_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """uvicorn closes the connection, and for a moment refuses a label in its own words."""
+    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    speaker, text = SPOKEN[0]
+    turn = json.dumps({"type": "turn", "speaker": speaker, "text": text})
+    for message in ({"type": "websocket.connect"}, {"type": "websocket.receive", "text": turn}):
+        heard.put_nowait(message)
+
+    async def send(message: Any) -> None:
+        if '"label"' in message.get("text", ""):
+            raise RuntimeError("Unexpected ASGI message, after sending 'websocket.close'.")
+
+    scope = {
+        "type": "websocket", "path": PATH, "raw_path": PATH.encode(), "query_string": b"",
+        "headers": [], "client": ("127.0.0.1", 1), "subprotocols": [],
+    }  # fmt: skip
+    with caplog.at_level(logging.INFO, "ncal"):
+        async with run_fake_service() as service:
+            await asyncio.wait_for(service.app(scope, heard.get, send), 30)
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert [(line["event"], line["outcome"]) for line in lines] == [("live session", "client-gone")]
 
 
 async def test_a_fault_of_ours_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+import orjson
 import uvloop
 
-from benchmarks.http_load import Address, run_stream
+from benchmarks.http_load import Address, StreamCut, run_stream
 from benchmarks.problems import make_problems
 from benchmarks.scenarios import CLIENTS, PROBLEM
 from benchmarks.systems import RunningService, start_service, stop_cleanly_on_sigterm
@@ -38,7 +39,8 @@ class Load:
         self._address = address
         self._texts = make_problems(2000, seed=3)
         self.outcomes: Counter[str] = Counter()
-        """Of requests that were answered or cut off after `fault_at`."""
+        """Of requests that were under way at `fault_at`."""
+        self.stream_end = "still open"
         self.fault_at = float("inf")
         self.last_answer_s = 0.0
         """After the fault: when the last request that it met was done with."""
@@ -68,15 +70,24 @@ class Load:
         except OSError:
             return _REFUSED
         try:
-            status, _ = await connection.exchange(self._address.make_post(PROBLEM, {"text": text}))
+            request = self._address.make_post(PROBLEM, {"text": text})
+            status, body = await connection.exchange(request)
         except OSError:
             return _CUT
         connection.close()
-        return str(status)
+        return str(status) if status == 200 else f"{status} `{_read_type(body)}`"
 
     async def _stream(self) -> None:
-        with suppress(OSError, ValueError):  # it ends with a line that names the fault
-            await run_stream(self._address, PROBLEM + "/stream", self._texts * 10)
+        try:
+            await run_stream(self._address, PROBLEM + "/stream", self._texts * 50)
+        except StreamCut as cut:
+            self.stream_end = f"`{cut.reason}`"
+        except OSError:
+            self.stream_end = _CUT
+
+
+def _read_type(problem: bytes) -> str:
+    return str(orjson.loads(problem)["type"]).rpartition(":")[2]
 
 
 Act = Callable[[RunningService, Load], Awaitable[str]]
@@ -85,8 +96,14 @@ Act = Callable[[RunningService, Load], Awaitable[str]]
 async def kill_engine(service: RunningService, load: Load) -> str:
     """SIGKILL to the engine's process."""
     _signal_engines(service, signal.SIGKILL)
-    health = await _probe(service, "/health/live")
-    return f"`/health/live` {health}; exit code {await _wait_for_exit(service)}"
+    started = time.monotonic()
+    while (health := await _probe(service, "/health/live")) == 200:
+        await asyncio.sleep(0.01)
+    noticed_s = time.monotonic() - started
+    return (
+        f"`/health/live` {health} after {noticed_s:.2f} s; "
+        f"exit code {await _wait_for_exit(service)}"
+    )
 
 
 async def stop_service(service: RunningService, load: Load) -> str:
@@ -121,7 +138,8 @@ async def measure(service: RunningService, act: Act) -> str:
     with suppress(TimeoutError):
         await asyncio.wait_for(running, _PATIENCE_S)
     outcomes = ", ".join(f"{count} × {name}" for name, count in sorted(load.outcomes.items()))
-    return f"| {act.__doc__} | {outcomes} | {load.last_answer_s:.2f} s | {what} |"
+    end = load.stream_end
+    return f"| {act.__doc__} | {outcomes} | {load.last_answer_s:.2f} s | {end} | {what} |"
 
 
 def main() -> int:
@@ -130,7 +148,8 @@ def main() -> int:
     settings = Settings(checkpoint=(parser.parse_args().checkpoint,))
     stop_cleanly_on_sigterm()
     prepare_environment(settings)
-    print("| Fault | Requests it met | last answer after | then |\n|---|---|---|---|")
+    print("| Fault | Requests it met | last answer after | stream's end | then |")
+    print("|---|---|---|---|---|")
     for act in (kill_engine, stop_service, hang_engine):
         logs = Path(tempfile.mkdtemp(prefix="ncal-faults-"))
         with start_service(settings, logs) as service:

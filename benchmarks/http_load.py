@@ -180,7 +180,7 @@ async def run_one_by_one(
 async def run_stream(address: Address, path: str, texts: Sequence[str]) -> float:
     """Send problems as one NDJSON stream while reading the answers; return the seconds.
 
-    Raises ValueError unless every line was answered `ok`.
+    Raises StreamCut unless every line was answered `ok`.
     """
     reader, writer = await asyncio.open_connection(address.host, address.port)
     answer = _StreamAnswer()
@@ -196,8 +196,9 @@ async def run_stream(address: Address, path: str, texts: Sequence[str]) -> float
         if not data:
             raise ConnectionResetError("the stream broke off")
         parser.feed_data(data)
-    await sending
     seconds = time.perf_counter() - started
+    sending.cancel()  # under way only if the server ended the stream
+    await asyncio.wait((sending,))
     writer.close()
     answer.check(len(texts))
     return seconds
@@ -210,6 +211,14 @@ async def _send_lines(writer: asyncio.StreamWriter, texts: Sequence[str]) -> Non
         writer.write(b"%x\r\n%b\r\n" % (len(data), data))
         await writer.drain()
     writer.write(b"0\r\n\r\n")
+
+
+class StreamCut(ValueError):
+    """Not every line of a stream was answered; `reason` is what its last line says."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class _StreamAnswer:
@@ -230,4 +239,4 @@ class _StreamAnswer:
     def check(self, items: int) -> None:
         end = orjson.loads(self._last.splitlines()[-1])
         if (self._lines, end["ok"], end["reason"]) != (items + 1, items, "complete"):
-            raise ValueError(f"the stream of {items} items ended with {end}")
+            raise StreamCut(f"the stream of {items} items ended with {end}", end["reason"])

@@ -18,6 +18,7 @@ from tests.service.duplex_client import open_stream
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STALL_TIMEOUT_S = 3.0
+HEAD_TIMEOUT_S = 5.0
 STREAM = "/classify/problem/stream"
 STREAMS_ENDED = 'ncal_request_items_count{mode="stream"}'
 LIVE = "/classify/dialogue/live"
@@ -27,7 +28,8 @@ GOOD = {"text": "把48个苹果平均分给6个小朋友，每人几个？"}
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     folder = tmp_path_factory.mktemp("faults")
-    with start_service(folder, "--stall-timeout-s", str(STALL_TIMEOUT_S)) as process:
+    limits = ("--stall-timeout-s", str(STALL_TIMEOUT_S), "--head-timeout-s", str(HEAD_TIMEOUT_S))
+    with start_service(folder, *limits) as process:
         yield process
 
 
@@ -134,7 +136,7 @@ async def test_streams_that_are_broken_off_leave_nothing(
 async def test_half_a_request_keeps_no_one_waiting(
     service: ServiceProcess, client: httpx.AsyncClient
 ) -> None:
-    """Heads and bodies that never end: the ones wait for nothing, the others meet a deadline."""
+    """Heads and bodies that never end: both meet a deadline."""
     host, _, port = get_address(service).partition(":")
     head = b"POST /classify/problem HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
     begun = head + b"X-Request-Timeout: 0.5\r\nContent-Length: 100\r\n\r\n{"
@@ -144,6 +146,8 @@ async def test_half_a_request_keeps_no_one_waiting(
     assert (await client.post("/classify/problem", json=GOOD)).status_code == 200
     for reader, _ in connections[1::2]:
         assert b" 504 " in await asyncio.wait_for(reader.readline(), 60)
+    for reader, _ in connections[::2]:
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     for _, writer in connections:
         writer.transport.abort()
 

@@ -1,5 +1,6 @@
 """Named choices of loss, head and sampling, each with its source."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,4 +86,4 @@ def fill_from_preset(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _find(name: Any) -> dict[str, dict[str, Any]]:
     if name not in PRESETS:
         raise BadInput(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return copy.deepcopy(PRESETS[name])  # overrides are written into what is returned

@@ -51,8 +51,8 @@ HEALTHCHECK --interval=10s --timeout=7s --start-period=180s --retries=3 \
 
 
 FROM base AS gpu
-# Triton builds its launcher when it first meets the GPU's driver, which no build has, so
-# this image, unlike the CPU one, carries a C compiler.
+# Triton compiles a C file when it first meets the GPU's driver, which no build has, so this
+# image, unlike the CPU one, carries a C compiler (deploy/README.md, Images).
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*

@@ -228,9 +228,9 @@ def test_autoscaler_looks_at_gauges_of_the_service(overlay: list[Resource]) -> N
     }
     spec = _find(overlay, "HorizontalPodAutoscaler")["spec"]
     assert {metric["pods"]["metric"]["name"] for metric in spec["metrics"]} <= gauges
-    step = Settings.model_fields["max_batched_items"].default
-    targets = {m["pods"]["metric"]["name"]: m["pods"]["target"] for m in spec["metrics"]}
-    assert int(targets["ncal_running_items"]["averageValue"]) < 2 * step  # what one engine holds
+    step = Settings.model_fields["max_batched_tokens"].default
+    [target] = [metric["pods"]["target"] for metric in spec["metrics"]]
+    assert int(target["averageValue"]) == 2 * step  # what one engine holds
 
 
 def test_image_is_that_of_this_release(overlay: list[Resource]) -> None:

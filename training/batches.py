@@ -26,8 +26,9 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, recipe: PromptRecipe) -> P
 class TrainingExamples(Dataset[dict[str, Any]]):
     """Examples as token ids, changed at random anew in every epoch.
 
-    The changes depend on seed, epoch and position alone, so a resumed run sees what an
-    unbroken one would have seen.
+    The changes depend on seed, epoch and index alone, so a resumed run sees what an
+    unbroken one would have seen. Index i + k·len(self) is example i, changed differently
+    for each k.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class TrainingExamples(Dataset[dict[str, Any]]):
         return len(self._examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self._examples[index]
+        example = self._examples[index % len(self)]
         rng = random.Random(f"{self._seed}/{self._epoch}/{index}")
         item = augment(example.item, self._augmentation, rng)
         token_ids = self._encoder.encode([item])[0].token_ids

@@ -87,6 +87,13 @@ def classification_loss(
             return ((-torch.expm1(-surprise)) ** gamma * surprise).mean()
 
 
+def cosine_logits(features: Tensor, head: Tensor, scale: float) -> Tensor:
+    """scale · cos(h, w) for `features` (batch, hidden) and `head` (K, hidden): (batch, K)."""
+    with torch.autocast(features.device.type, enabled=False):
+        directions = F.normalize(_widen(features), dim=1)
+        return scale * directions @ F.normalize(head.to(directions), dim=1).T
+
+
 def dot_regression(features: Tensor, labels: Tensor, etf: Tensor) -> Tensor:
     """Dot-regression loss for a fixed ETF head (Yang et al., NeurIPS 2022), a scalar.
 

@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ _EXPONENTS = {"instance": 1.0, "square-root": 0.5, "class-balanced": 0.0}
 def thin_out(recipe: TrainRecipe, examples: Sequence[Example]) -> list[Example]:
     """What is left of a training part after `sources[].imbalance_ratio`, in the same order.
 
-    Only what is trained on is thinned out; folds and validation parts stay whole.
+    Only what is trained on is thinned out: call it on the training part of a fold, the fold
+    itself stays whole.
     """
     kept = list(examples)
     for task, ratio in recipe.imbalance_ratios.items():
@@ -51,6 +53,51 @@ def subsample(
         size = round(peak * ratio ** (rank / (len(ranked) - 1)))
         chosen.update(places[: max(size, at_least)])
     return [example for place, example in enumerate(examples) if place in chosen]
+
+
+def split_validation(
+    examples: Sequence[Example], share: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Return what is trained on and what is held out, `share` of each class of each task.
+
+    A class of two examples or more has at least one on either side.
+    """
+    places: dict[tuple[str, int], list[int]] = {}
+    for place, example in enumerate(examples):
+        places.setdefault((example.task, example.label), []).append(place)
+    chosen: set[int] = set()
+    for stratum, own in places.items():
+        random.Random(f"{seed}/{stratum}").shuffle(own)
+        wanted = max(1, round(share * len(own))) if share else 0
+        chosen.update(own[: min(wanted, len(own) - 1)])
+    return (
+        [example for place, example in enumerate(examples) if place not in chosen],
+        [example for place, example in enumerate(examples) if place in chosen],
+    )
+
+
+def draw_counts(
+    sizes: Mapping[tuple[str, int], int],
+    sampling: str,
+    per_epoch: Mapping[str, int] = MappingProxyType({}),
+) -> dict[tuple[str, int], int]:
+    """How often an epoch draws from each (task, label) of the given size.
+
+    The tasks keep their shares, and within a task a class of n examples is drawn in
+    proportion to n, √n or 1 (Kang et al., ICLR 2020). The counts of a task add up to its
+    sizes, or to what `per_epoch` says if that is less.
+    """
+    counts: dict[tuple[str, int], int] = {}
+    for task in dict.fromkeys(task for task, _ in sizes):
+        own = {key: size for key, size in sizes.items() if key[0] == task}
+        total = min(sum(own.values()), per_epoch.get(task, sum(own.values())))
+        weights = {key: size ** _EXPONENTS[sampling] for key, size in own.items()}
+        exact = {key: total * weight / sum(weights.values()) for key, weight in weights.items()}
+        counts |= {key: int(share) for key, share in exact.items()}
+        missing = total - sum(counts[key] for key in own)
+        for key in sorted(own, key=lambda key: counts[key] - exact[key])[:missing]:
+            counts[key] += 1
+    return counts
 
 
 def batch_prior(examples: Sequence[Example], label_set: LabelSet, sampling: str) -> list[float]:

@@ -1,0 +1,66 @@
+"""From a recipe to the arguments of the Hugging Face Trainer."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from training.errors import BadInput
+from training.recipe import TrainRecipe
+from training.validation import METRIC
+
+
+def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> TrainingArguments:
+    """Arguments for a run over `items` training examples; `recipe.trainer` has the last word.
+
+    Raises BadInput for a reporter that is not installed and for values the Trainer refuses.
+    """
+    for reporter in recipe.report_to:
+        if importlib.util.find_spec(reporter) is None:
+            raise BadInput(f"report_to: {reporter} is not installed; pip install {reporter}")
+    try:
+        return TrainingArguments(**_collect(recipe, items, run_folder) | recipe.trainer)
+    except (ValueError, TypeError, ImportError) as error:
+        raise BadInput(f"trainer: {error}") from error
+
+
+def _collect(recipe: TrainRecipe, items: int, run_folder: Path) -> dict[str, Any]:
+    options = recipe.optimisation
+    steps = items // (options.batch_size * options.accumulation) * options.epochs
+    saving = "epoch" if options.save_steps is None else "steps"
+    validated = options.validation_share > 0
+    arguments: dict[str, Any] = {
+        "output_dir": str(run_folder),
+        "num_train_epochs": options.epochs,
+        "per_device_train_batch_size": options.batch_size,
+        "gradient_accumulation_steps": options.accumulation,
+        "learning_rate": options.learning_rate,
+        "weight_decay": options.weight_decay,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": round(steps * options.warmup_fraction),
+        "max_grad_norm": 1.0,
+        "bf16": options.bf16,
+        "torch_compile": options.compile,
+        "gradient_checkpointing": options.gradient_checkpointing,
+        "dataloader_drop_last": True,
+        "remove_unused_columns": False,
+        "logging_steps": 50,
+        "save_strategy": saving,
+        "eval_strategy": saving if validated else "no",
+        # The last whole checkpoint and the best one; the older goes when the newer is whole.
+        "save_total_limit": 1,
+        "load_best_model_at_end": validated,
+        # An early stop counts on from where the killed run was.
+        "restore_callback_states_from_checkpoint": True,
+        "report_to": list(recipe.report_to),
+        "seed": options.seed,
+    }
+    if options.save_steps is not None:
+        arguments |= {"save_steps": options.save_steps, "eval_steps": options.save_steps}
+    if validated:
+        arguments |= {"metric_for_best_model": METRIC, "greater_is_better": True}
+    if not torch.cuda.is_available():
+        arguments["use_cpu"] = True
+    return arguments

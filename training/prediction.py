@@ -1,0 +1,65 @@
+"""Running a model over prompts, shortest first, without training it."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from contract.prompts import Prompt
+from training.batches import pad_prompts
+from training.model import compute_features
+
+Batch = dict[str, Tensor]
+AnyModel = PreTrainedModel | PeftModel
+
+
+def predict_scores(
+    model: AnyModel, prompts: Sequence[Prompt], pad_token_id: int, *, batch_size: int = 64
+) -> NDArray[np.float32]:
+    """Return all scores (items, rows of the head) in float32, in the order of the prompts."""
+    width = cast(int, model.config.num_labels)
+
+    def score(batch: Batch) -> Tensor:
+        return cast(Tensor, model(**batch).logits)
+
+    return _run(model, prompts, pad_token_id, batch_size, width, score)
+
+
+def predict_features(
+    model: AnyModel, prompts: Sequence[Prompt], pad_token_id: int, *, batch_size: int = 64
+) -> NDArray[np.float32]:
+    """Return the inputs of the head (items, hidden) in float32, in the order of the prompts."""
+    width = cast(int, model.config.hidden_size)
+
+    def read(batch: Batch) -> Tensor:
+        return compute_features(model, batch)[0]
+
+    return _run(model, prompts, pad_token_id, batch_size, width, read)
+
+
+def _run(
+    model: AnyModel,
+    prompts: Sequence[Prompt],
+    pad_token_id: int,
+    batch_size: int,
+    width: int,
+    forward: Callable[[Batch], Tensor],
+) -> NDArray[np.float32]:
+    """One row of `width` values per prompt; the model is in evaluation mode meanwhile."""
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
+    values = np.empty((len(prompts), width), dtype=np.float32)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = pad_prompts([prompts[i].token_ids for i in chosen], pad_token_id)
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            values[chosen] = forward(batch).float().cpu().numpy()
+    model.train(was_training)
+    return values

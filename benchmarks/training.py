@@ -43,7 +43,9 @@ def main() -> int:
     for case in CASES[arguments.device]:
         if arguments.only and not any(word in case.name for word in arguments.only):
             continue
-        measured = _measure(case, arguments, folder)
+        with tempfile.TemporaryDirectory(prefix="ncal-backbone-") as made:  # gigabytes
+            backbone = find_backbone(case, arguments.backbone, Path(made))
+            measured = _measure(case, backbone, arguments, folder)
         runs[case.name] = [vars(each) for each in measured]
         for result in compare(case.name, measured, on_gpu=arguments.device == "cuda"):
             print(result.to_row(), result.note, file=sys.stderr, flush=True)
@@ -108,9 +110,10 @@ def _compare_memory(
     )
 
 
-def _measure(case: Case, arguments: argparse.Namespace, folder: Path) -> list[Measurement]:
+def _measure(
+    case: Case, backbone: Path, arguments: argparse.Namespace, folder: Path
+) -> list[Measurement]:
     """Run all systems in turns, so that what else the machine does meets them alike."""
-    backbone = find_backbone(case, arguments.backbone, folder)
     turns, epochs = arguments.turns, 1 + arguments.epochs
     if arguments.quick:
         turns, epochs = 1, 2

@@ -97,14 +97,12 @@ def make_recipe(case: Case, backbone: Path, folder: Path, *, epochs: int) -> Tra
     )
 
 
-def find_backbone(case: Case, given: Path | None, folder: Path) -> Path:
-    """The backbone of a case: the one given for the bundled shape, else made of random weights."""
-    if case.shape is None and given is not None and given.is_dir():
+def find_backbone(case: Case, given: Path, folder: Path) -> Path:
+    """The one given, for the bundled shape; else random weights, written into `folder`."""
+    if case.shape is None and given.is_dir():
         return given
-    made = folder / f"backbone-{case.shape['hidden_size'] if case.shape else 'bundled'}"
-    if not (made / "config.json").exists():
-        _write_random_backbone(case.shape, made)
-    return made
+    _write_random_backbone(case.shape, folder)
+    return folder
 
 
 def _write_random_backbone(shape: Mapping[str, Any] | None, folder: Path) -> None:

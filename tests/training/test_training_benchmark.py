@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from benchmarks.training import compare
+from benchmarks.training_cases import CASES, find_backbone
+from benchmarks.training_cases import make_recipe as make_case_recipe
 from benchmarks.training_worker import (
     SYSTEMS,
     Measurement,
@@ -18,9 +21,10 @@ from benchmarks.training_worker import (
     run,
 )
 from contract.labels import IRF, TIMSS
+from service.settings import BUNDLED_CHECKPOINT
 from tests.training.tiny import make_backbone, make_data, make_recipe
 from training.batches import build_encoder
-from training.recipe import TrainRecipe
+from training.recipe import AugmentationRecipe, TrainRecipe
 from training.train import prepare
 
 
@@ -87,6 +91,24 @@ def test_ratios_are_those_of_the_medians() -> None:
     assert [result.is_met for result in results] == [True, True, True, False, False, False]
     assert results[0].ours == "1,000 tokens/s, 10.0 examples/s"
     assert len(compare("case", runs, on_gpu=True)) == 4  # no processor time
+
+
+def test_recipes_of_all_cases_are_valid_and_read_back(tmp_path: Path) -> None:
+    for case in [case for cases in CASES.values() for case in cases]:
+        recipe = make_case_recipe(case, tmp_path, tmp_path, epochs=2)
+        recipe.write(tmp_path / "recipe.yaml")
+        assert TrainRecipe.read(tmp_path / "recipe.yaml") == recipe
+        assert recipe.augmentation == AugmentationRecipe()  # would change what was counted
+
+
+def test_missing_backbone_is_made_in_the_shape_of_the_bundled_checkpoint(tmp_path: Path) -> None:
+    made = find_backbone(CASES["cpu"][0], tmp_path / "missing", tmp_path / "made")
+    shapes = [
+        {name: tensor.shape for name, tensor in load_file(folder / "model.safetensors").items()}
+        for folder in (made, BUNDLED_CHECKPOINT)
+    ]
+    assert shapes[0].items() <= shapes[1].items()
+    assert shapes[1].keys() - shapes[0].keys() == {"score.weight"}
 
 
 @pytest.mark.slow

@@ -1,37 +1,46 @@
 """Stratified k-fold cross-validation: scores for every example by a model that never saw it."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from training.batches import build_encoder
-from training.data import Example, measure_prior, strip_following
-from training.fit import fit, predict_scores
+from training.data import Example, strip_following
+from training.errors import BadInput
+from training.fit import fit
+from training.heads import find_head
+from training.kept import claim_work, read_arrays, write_arrays
 from training.model import assign_rows
+from training.prediction import predict_features, predict_scores
 from training.recipe import TrainRecipe
+from training.sampling import prior_shift, thin_out
 
 MODES = ("retrospective", "live")
-PRIOR_BOUND = {"cross-entropy", "focal"}
-"""Losses whose logits answer for the class mix of the training data, not for a uniform one."""
+
+Arrays = dict[str, NDArray[Any]]
 
 
 class HeldOut(NamedTuple):
-    """Out-of-fold logits (n, K) of one task in one mode, raw, and the true labels (n,).
+    """Out-of-fold scores of one task in one mode, and the true labels (n,).
 
-    `folds` (n,) names the fold in which the item was held out, `places` (n,) its position
-    among all examples.
+    `logits` (n, K) are raw but for the correction to a uniform prior where the loss needs
+    one; `uncorrected` (n, K) are without it. `folds` (n,) names the fold in which the item
+    was held out, `places` (n,) its position among all examples.
     """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
     folds: NDArray[np.int64]
     places: NDArray[np.int64]
+    uncorrected: NDArray[np.float32]
 
 
 def split_folds(examples: Sequence[Example], folds: int, seed: int) -> NDArray[np.int64]:
@@ -50,49 +59,94 @@ def crossvalidate(
     label_sets: Sequence[LabelSet],
     tokenizer: PreTrainedTokenizerBase,
 ) -> dict[str, dict[str, HeldOut]]:
-    """Train once a fold; return task → mode → held-out logits.
+    """Train once a fold; return task → mode → held-out scores.
 
     Finished folds are kept in `recipe.work`, so a run that was broken off goes on with
-    the next one. Problems know one mode only, `retrospective`.
+    the next one. Problems know one mode only, `retrospective`. An imbalance ratio thins out
+    what is trained on, never what is held out.
     """
+    claim_work(recipe)
+    numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
+    for fold in range(recipe.evaluation.folds):
+        if not fold_file(recipe, fold).exists():
+            print(f"fold {fold + 1} of {recipe.evaluation.folds}", flush=True)
+            training = thin_out(recipe, [examples[i] for i in np.flatnonzero(numbers != fold)])
+            held_out = [examples[i] for i in np.flatnonzero(numbers == fold)]
+            arrays = _train_fold(recipe, fold, training, held_out, label_sets, tokenizer)
+            write_arrays(fold_file(recipe, fold), arrays)
+    return read_held_out(recipe, examples, label_sets)
+
+
+def fold_file(recipe: TrainRecipe, fold: int) -> Path:
+    """Where a finished fold is kept.
+
+    It holds raw scores (n, rows) by mode, the `shift` (rows,) to subtract from them, the
+    held-out features in coordinates of the head's span as `points` (n, rows), and the
+    `seconds` and `cpu_seconds` of the fit. Those of earlier releases hold scores alone.
+    """
+    return recipe.work / f"fold-{fold}.npz"
+
+
+def read_held_out(
+    recipe: TrainRecipe, examples: Sequence[Example], label_sets: Sequence[LabelSet]
+) -> dict[str, dict[str, HeldOut]]:
+    """What `crossvalidate` returns, from kept folds; BadInput if one is missing or not theirs."""
     numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
     width = sum(len(labels.labels) for labels in label_sets)
     scores = {mode: np.empty((len(examples), width), dtype=np.float32) for mode in MODES}
-    encoder = build_encoder(tokenizer, recipe.prompt)
+    shifts = np.zeros((len(examples), width), dtype=np.float32)
     for fold in range(recipe.evaluation.folds):
-        held_out = np.flatnonzero(numbers == fold)
-        kept = recipe.work / f"fold-{fold}.npz"
-        if not kept.exists():
-            print(f"fold {fold + 1} of {recipe.evaluation.folds}", flush=True)
-            training = [examples[i] for i in np.flatnonzero(numbers != fold)]
-            run_folder = recipe.work / f"fold-{fold}"
-            model = fit(recipe, training, label_sets, tokenizer, run_folder=run_folder)
-            items = [examples[i].item for i in held_out]
-            seen = {"retrospective": items, "live": [strip_following(item) for item in items]}
-            fold_scores = {
-                mode: predict_scores(model, encoder.encode(seen[mode]), tokenizer.pad_token_id)
-                for mode in MODES
-            }
-            if recipe.loss.name in PRIOR_BOUND:
-                shift = _log_priors(training, label_sets)
-                fold_scores = {mode: each - shift for mode, each in fold_scores.items()}
-            _save(kept, fold_scores)
-        with np.load(kept) as arrays:
-            for mode in MODES:
-                scores[mode][held_out] = arrays[mode]
-    return _split_tasks(examples, label_sets, scores, numbers)
+        arrays, inside = read_arrays(fold_file(recipe, fold)), numbers == fold
+        if any(arrays[mode].shape != (inside.sum(), width) for mode in MODES):
+            raise BadInput(
+                f"{fold_file(recipe, fold)}: holds {len(arrays[MODES[0]])} items, not the "
+                f"{inside.sum()} of this recipe and its data; remove it to train the fold anew"
+            )
+        for mode in MODES:
+            scores[mode][inside] = arrays[mode]
+        if "shift" in arrays:
+            shifts[inside] = arrays["shift"]
+    return _split_tasks(examples, label_sets, scores, shifts, numbers)
 
 
-def _log_priors(training: Sequence[Example], label_sets: Sequence[LabelSet]) -> NDArray[np.float32]:
-    """What to subtract from all scores (rows,) so that each head answers for a uniform prior."""
-    shares = [share for labels in label_sets for share in measure_prior(training, labels)]
-    return np.log(np.array(shares, dtype=np.float32))
+def _train_fold(
+    recipe: TrainRecipe,
+    fold: int,
+    training: Sequence[Example],
+    held_out: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Arrays:
+    # Graphs of the models before would count against the compiler's limit of versions.
+    torch.compiler.reset()
+    start, cpu_start = time.perf_counter(), time.process_time()
+    model = fit(recipe, training, label_sets, tokenizer, run_folder=recipe.work / f"fold-{fold}")
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    encoder = build_encoder(tokenizer, recipe.prompt)
+    items = [example.item for example in held_out]
+    features = predict_features(model, encoder.encode(items), tokenizer.pad_token_id)
+    head = find_head(model).detach().float().cpu().numpy()  # (rows, hidden)
+    retrospective = features @ head.T
+    live = retrospective.copy()
+    turns = [i for i, item in enumerate(items) if strip_following(item) != item]
+    if turns:
+        prompts = encoder.encode([strip_following(items[i]) for i in turns])
+        live[turns] = predict_scores(model, prompts, tokenizer.pad_token_id)
+    return {
+        "retrospective": retrospective,
+        "live": live,
+        "shift": prior_shift(recipe, training, label_sets),
+        "points": features @ np.linalg.qr(head.T).Q,
+        "seconds": np.array(seconds),
+        "cpu_seconds": np.array(cpu_seconds),
+    }
 
 
 def _split_tasks(
     examples: Sequence[Example],
     label_sets: Sequence[LabelSet],
     scores: dict[str, NDArray[np.float32]],
+    shifts: NDArray[np.float32],
     numbers: NDArray[np.int64],
 ) -> dict[str, dict[str, HeldOut]]:
     rows = assign_rows(label_sets)
@@ -100,18 +154,17 @@ def _split_tasks(
     for label_set in label_sets:
         places = np.array([i for i, e in enumerate(examples) if e.task == label_set.task])
         labels = np.array([examples[i].label for i in places])
-        modes = MODES if label_set.kind == "dialogue-turn" else MODES[:1]
+        cells = np.ix_(places, np.array(rows[label_set.task]))
         result[label_set.task] = {
             mode: HeldOut(
-                scores[mode][places][:, rows[label_set.task]], labels, numbers[places], places
+                scores[mode][cells] - shifts[cells], labels, numbers[places], places,
+                scores[mode][cells],
             )
-            for mode in modes
-        }
+            for mode in list_modes(label_set)
+        }  # fmt: skip
     return result
 
 
-def _save(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
-    """Write whole or not at all: a fold that exists is a finished fold."""
-    temporary = path.with_name(path.stem + ".partial.npz")
-    np.savez(temporary, allow_pickle=False, **arrays)
-    temporary.replace(path)
+def list_modes(label_set: LabelSet) -> tuple[str, ...]:
+    """The modes in which a task is measured: problems have no turn after."""
+    return MODES if label_set.kind == "dialogue-turn" else MODES[:1]

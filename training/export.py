@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.inputs import AnyInput
@@ -19,6 +20,8 @@ from training.errors import BadInput
 from training.model_card import DataSource, write_model_card
 from training.parity import prove_parity
 from training.recipe import TrainRecipe
+
+RECIPE_NAME = "recipe.yaml"
 
 
 def export_checkpoint(
@@ -34,41 +37,54 @@ def export_checkpoint(
     try:
         staging.mkdir(parents=True)
         _save_model(model, tokenizer, staging, getattr(torch, recipe.export_dtype))
-    except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise BadInput(
-            f"{staging}: cannot be written: {error}; free space or choose another output"
-        ) from error
-    prompts = _choose_prompts(recipe, tokenizer, examples)
-    manifest = Manifest(
-        name=recipe.name,
-        created=datetime.date.today().isoformat(),
-        base_model=Path(recipe.backbone).name,
-        tasks=tuple(tasks),
-        losses=recipe.loss.model_dump(mode="json"),
-        data_sha256=fingerprint_sources(recipe.sources),
-        weights_sha256=hash_file(staging / WEIGHTS_NAME),
-        parity=prove_parity(staging, prompts, [task.rows for task in tasks]),
-    )
-    write_manifest(manifest, staging)
-    recipe.write(staging / "recipe.yaml")
-    if recipe.card is not None:
-        write_model_card(
-            staging,
-            manifest,
-            data=[DataSource(*row) for row in recipe.card.data],
-            licence=recipe.card.licence,
-            languages=recipe.card.languages,
-            measured=(
-                f"{recipe.evaluation.folds}-fold cross-validation on the training data, stratified "
-                "by class: each item was answered by a model that had not seen it. The weights "
-                "here were then trained on all items; temperature and thresholds come from the "
-                "held-out answers. One seed."
-            ),
-            command=recipe.card.command,
+        prompts = _choose_prompts(recipe, tokenizer, examples)
+        manifest = Manifest(
+            name=recipe.name,
+            created=datetime.date.today().isoformat(),
+            base_model=Path(recipe.backbone).name,
+            tasks=tuple(tasks),
+            losses=recipe.loss.model_dump(mode="json"),
+            data_sha256=fingerprint_sources(recipe.sources),
+            weights_sha256=hash_file(staging / WEIGHTS_NAME),
+            parity=prove_parity(staging, prompts, [task.rows for task in tasks]),
         )
-    _replace(recipe.output, staging)
+        write_manifest(manifest, staging)
+        recipe.write(staging / RECIPE_NAME)
+        write_card(recipe, staging, manifest, describe_measurement(recipe))
+        _replace(recipe.output, staging)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(
+            f"{recipe.output}: cannot be written: {error}; free space or choose another output, "
+            "then run `python -m training export`: what was trained is kept"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return manifest
+
+
+def write_card(recipe: TrainRecipe, folder: Path, manifest: Manifest, measured: str) -> None:
+    """Write the model card into a checkpoint folder, if the recipe has what it needs."""
+    if recipe.card is None:
+        return
+    write_model_card(
+        folder,
+        manifest,
+        data=[DataSource(*row) for row in recipe.card.data],
+        licence=recipe.card.licence,
+        languages=recipe.card.languages,
+        measured=measured,
+        command=recipe.card.command,
+    )
+
+
+def describe_measurement(recipe: TrainRecipe) -> str:
+    """How the figures of a checkpoint that this recipe wrote came about."""
+    return (
+        f"{recipe.evaluation.folds}-fold cross-validation on the training data, stratified "
+        "by class: each item was answered by a model that had not seen it. The weights "
+        "here were then trained on all items; temperature and thresholds come from the "
+        "held-out answers. One seed."
+    )
 
 
 def _save_model(

@@ -17,6 +17,8 @@ from training.tables import (
     write_table,
 )
 
+CARD_NAME = "README.md"
+
 _NOT_FOR = """\
 ## What it must not be used for
 
@@ -76,7 +78,7 @@ def write_model_card(
         _NOT_FOR,
     ]
     try:
-        (folder / "README.md").write_text("\n".join(sections), encoding="utf-8")
+        (folder / CARD_NAME).write_text("\n".join(sections), encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{folder}: the model card cannot be written: {error}") from error
 

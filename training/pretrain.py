@@ -51,10 +51,7 @@ class PretrainRecipe(Settings):
 def pretrain(recipe: PretrainRecipe) -> None:
     """Train tokenizer and model; write both to `recipe.output`."""
     set_seed(recipe.seed)
-    ncal = recipe.data / "ncal"
-    corpus = read_corpus(
-        recipe.data / "text", [ncal / "TMWPL_train.jsonl", ncal / "PMTD_train.jsonl"]
-    )
+    corpus = read_texts(recipe)
     tokenizer = train_tokenizer(corpus.iterate_texts(), vocab_size=recipe.vocab_size)
     blocks = pack_blocks(corpus, tokenizer, recipe)
     model = build_model(recipe, tokenizer)
@@ -74,6 +71,14 @@ def pretrain(recipe: PretrainRecipe) -> None:
         "data_sha256": corpus.fingerprints,
     }
     (recipe.output / "pretrain.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def read_texts(recipe: PretrainRecipe) -> Corpus:
+    """Read and check the texts, less those that recur in the labelled data; BadInput."""
+    ncal = recipe.data / "ncal"
+    return read_corpus(
+        recipe.data / "text", [ncal / "TMWPL_train.jsonl", ncal / "PMTD_train.jsonl"]
+    )
 
 
 def build_model(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

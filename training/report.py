@@ -1,6 +1,7 @@
 """An evaluation as files that people read: JSON, Markdown and PNG."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,16 @@ def write_report(
     *,
     features: Arrays | None = None,
     collapse: History | None = None,
+    note: str = "",
 ) -> None:
     """Write `results.json`, `report.md` and the figures it shows into `folder`.
 
     `results` maps a measured set to the answer of `evaluate_task`; the name of a set is the
     task, or the task and a mode (`irf/live`). `arrays` maps the same names to logits (items,
-    K) and labels (items,), whose principal components are drawn; `features` holds vectors
-    (items, hidden) and labels to draw instead where they are known. `collapse` maps a task
-    to entries of `step` and `measure_collapse` over training.
+    K) and labels (items,), whose principal components are drawn; `features` holds features
+    (items, rows) of one fold in the span of its head, and their labels, to draw instead where
+    they are known. `collapse` maps a task
+    to entries of `step` and `measure_collapse` over training; `note` says what was measured.
 
     Raises BadInput if the folder cannot be written, ValueError if a set belongs to none of
     the label sets or has no array.
@@ -74,33 +77,54 @@ def write_report(
     unknown = sorted({name.split("/")[0] for name in results} - set(by_task))
     if unknown or set(results) - set(arrays):
         raise ValueError(f"label sets and arrays do not cover {', '.join(unknown or results)}")
+    staging = folder.with_name(folder.name + ".partial")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
         text = json.dumps(results, indent=2, ensure_ascii=False)
-        (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-        sections = [_introduce(results)]
+        (staging / "results.json").write_text(text + "\n", encoding="utf-8")
+        sections = [_introduce(results, note)]
         for name, result in results.items():
-            what = "Features" if features is not None and name in features else "Logits"
-            vectors, labels = {**arrays, **(features or {})}[name]
-            stem, title = name.replace("/", "-"), _name_set(name, by_task)
-            projection = folder / f"{stem}-projection.png"
-            draw_projection(vectors, labels, result["label_ids"], f"{what}: {title}", projection)
-            sections.append(_describe_set(folder, name, result, by_task))
-            sections.append(f"![{what}, first two principal components]({projection.name})\n")
+            sections.append(_describe_set(staging, name, result, by_task))
+            sections.append(_show_projection(staging, name, result, arrays, features, by_task))
         for task, history in (collapse or {}).items():
-            path = folder / f"{task}-nc.png"
+            path = staging / f"{task}-nc.png"
             draw_collapse(history, f"Neural collapse in training: {task}", path)
             sections.append(f"## {task}: neural collapse\n\n![NC1 to NC4]({path.name})\n")
-        (folder / "report.md").write_text("\n".join(sections), encoding="utf-8")
+        (staging / "report.md").write_text("\n".join(sections), encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        for path in staging.iterdir():
+            path.replace(folder / path.name)
     except OSError as error:
         raise BadInput(
             f"{folder}: the report cannot be written ({error}); choose another folder or free space"
         ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def _introduce(results: Results) -> str:
+def _show_projection(
+    folder: Path,
+    name: str,
+    result: Mapping[str, Any],
+    arrays: Arrays,
+    features: Arrays | None,
+    by_task: Mapping[str, LabelSet],
+) -> str:
+    drawn = features is not None and name in features
+    what = "Features of one fold, in the span of the head" if drawn else "Logits"
+    vectors, labels = {**arrays, **(features or {})}[name]
+    path = folder / f"{name.replace('/', '-')}-projection.png"
+    draw_projection(
+        vectors, labels, result["label_ids"], f"{what}: {_name_set(name, by_task)}", path
+    )
+    return f"![{what}, first two principal components]({path.name})\n"
+
+
+def _introduce(results: Results, note: str) -> str:
     return "\n".join([
         "# Evaluation\n",
+        *([f"{note}\n"] if note else []),
         _HOW_MEASURED,
         tabulate_summary(results),
         _HOW_CALIBRATED,

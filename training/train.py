@@ -1,44 +1,66 @@
 """From recipe to checkpoint: the story of a fine-tuning run."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
-from contract.manifest import Manifest, Task
-from training.calibration import cross_fit_views, fit_temperature, fit_thresholds
-from training.crossvalidate import PRIOR_BOUND, HeldOut, crossvalidate
+from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
+from training.calibration import fit_temperature, fit_thresholds
+from training.crossvalidate import HeldOut
 from training.data import Example, measure_prior, read_examples, read_label_sets, report_repeats
 from training.errors import BadInput
-from training.export import export_checkpoint
+from training.export import describe_measurement, export_checkpoint, write_card
 from training.fit import fit
-from training.metrics import evaluate_task
+from training.held_out import Evaluation, evaluate, pool_modes, report
+from training.kept import final_folder, keep_final, load_final
 from training.model import assign_rows, load_tokenizer
 from training.parity import check_engine_installed
 from training.recipe import TrainRecipe
-from training.report import write_report
-
-Evaluation = dict[str, dict[str, dict[str, Any]]]
-"""Task → mode → metrics."""
+from training.sampling import thin_out
 
 
 def train(recipe: TrainRecipe) -> Manifest:
-    """Cross-validate, calibrate on the held-out scores, train on everything, export."""
+    """Cross-validate, calibrate on the held-out scores, train on everything, export.
+
+    What is finished is kept in `recipe.work` and not trained again.
+    """
     check_exportable(recipe)
     label_sets, examples, tokenizer = prepare(recipe)
     held_out, evaluation = evaluate(recipe, label_sets, examples, tokenizer)
-    model = fit(recipe, examples, label_sets, tokenizer, run_folder=recipe.work / "final")
+    if not final_folder(recipe).is_dir():
+        training = thin_out(recipe, examples)
+        run_folder = recipe.work / "final"
+        keep_final(recipe, fit(recipe, training, label_sets, tokenizer, run_folder=run_folder))
     tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation)
-    return export_checkpoint(recipe, model, tokenizer, tasks, examples)
+    return export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
+
+
+def export(recipe: TrainRecipe) -> Manifest:
+    """Write the checkpoint of a finished run: calibrate, prove, write; nothing is trained."""
+    check_exportable(recipe)
+    label_sets, examples, tokenizer = prepare(recipe)
+    held_out, evaluation = report(recipe, label_sets, examples)
+    tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation)
+    return export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
+
+
+def rewrite_card(recipe: TrainRecipe) -> bool:
+    """Write the model card anew from the manifest of an exported checkpoint, if there is one."""
+    if recipe.card is None or not (recipe.output / MANIFEST_NAME).exists():
+        return False
+    try:
+        manifest = read_manifest(recipe.output)
+    except CheckpointError as error:
+        raise BadInput(str(error)) from error
+    write_card(recipe, recipe.output, manifest, describe_measurement(recipe))
+    return True
 
 
 def check_exportable(recipe: TrainRecipe) -> None:
     """Raise BadInput for what would make the export fail after hours of training."""
     check_engine_installed()
-    if recipe.loss.name in PRIOR_BOUND:
+    if recipe.loss.prior_left and recipe.optimisation.sampling != "class-balanced":
         raise BadInput(
             f"loss.name {recipe.loss.name}: its logits answer for the class mix of the training "
             "data, and a bias-free head cannot hold the correction; it can be cross-validated, "
@@ -64,35 +86,6 @@ def prepare(
     return label_sets, examples, tokenizer
 
 
-def evaluate(
-    recipe: TrainRecipe,
-    label_sets: Sequence[LabelSet],
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-) -> tuple[dict[str, dict[str, HeldOut]], Evaluation]:
-    """Cross-validate; write `report/` (JSON, Markdown and figures) into `recipe.work`."""
-    held_out = crossvalidate(recipe, examples, label_sets, tokenizer)
-    evaluation: Evaluation = {}
-    for label_set in label_sets:
-        modes = held_out[label_set.task]
-        temperature = fit_temperature(*_pool(modes))
-        prior = np.array(measure_prior(examples, label_set))
-        calibration = cross_fit_views(
-            {mode: scores.logits for mode, scores in modes.items()},
-            next(iter(modes.values())).labels,
-            prior,
-            folds=recipe.evaluation.folds,
-            coverage=recipe.evaluation.coverage,
-        )
-        evaluation[label_set.task] = {
-            mode: evaluate_task(scores.logits, scores.labels, label_set.ids, prior, temperature)
-            | {"cross_fit": calibration[mode]}
-            for mode, scores in modes.items()
-        }
-    _write_report(recipe.work / "report", held_out, evaluation, label_sets)
-    return held_out, evaluation
-
-
 def build_tasks(
     recipe: TrainRecipe,
     label_sets: Sequence[LabelSet],
@@ -104,7 +97,7 @@ def build_tasks(
     rows = assign_rows(label_sets)
     tasks = []
     for label_set in label_sets:
-        logits, labels = _pool(held_out[label_set.task])
+        logits, labels = pool_modes(held_out[label_set.task])
         temperature = fit_temperature(logits, labels)
         tasks.append(
             Task(
@@ -129,39 +122,3 @@ def build_tasks(
             )
         )
     return tasks
-
-
-def _write_report(
-    folder: Path,
-    held_out: Mapping[str, Mapping[str, HeldOut]],
-    evaluation: Evaluation,
-    label_sets: Sequence[LabelSet],
-) -> None:
-    results = {f"{task}/{mode}": m for task, by in evaluation.items() for mode, m in by.items()}
-    arrays = {
-        f"{task}/{mode}": (scores.logits, scores.labels)
-        for task, by in held_out.items()
-        for mode, scores in by.items()
-    }
-    write_report(folder, results, arrays, label_sets)
-
-
-def summarize(task: str, modes: Mapping[str, Mapping[str, Any]]) -> str:
-    """A line for each mode of a task: the figures one looks at first."""
-    lines = []
-    for mode, metrics in modes.items():
-        low, high = metrics["intervals"]["macro_recall"]
-        after, sets = metrics["cross_fit"]["after"], metrics["cross_fit"]["sets"]
-        lines.append(
-            f"{task} ({mode}): macro recall {metrics['macro_recall']:.3f} [{low:.3f}, {high:.3f}], "
-            f"accuracy {metrics['accuracy']:.3f}, ECE {after['ece_uniform']:.3f}, "
-            f"coverage {sets['coverage']:.3f} with {sets['set_size']:.2f} labels"
-        )
-    return "\n".join(lines)
-
-
-def _pool(modes: Mapping[str, HeldOut]) -> tuple[np.ndarray, np.ndarray]:
-    """One temperature and one set of thresholds serve both modes: fit them on both."""
-    logits = np.concatenate([scores.logits for scores in modes.values()])
-    labels = np.concatenate([scores.labels for scores in modes.values()])
-    return logits, labels

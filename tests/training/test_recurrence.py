@@ -11,7 +11,10 @@ def test_texts_are_compared_by_letters_and_digits() -> None:
 
 def test_an_item_recurs_by_its_own_text() -> None:
     context = (Turn(speaker="teacher", text="三加四等于几"),)
-    training: list[AnyInput] = [Problem(text="3＋4=？"), DialogueTurn(speaker="student", text="七。")]
+    training: list[AnyInput] = [
+        Problem(text="3＋4=？"),
+        DialogueTurn(speaker="student", text="七。"),
+    ]
     items: list[AnyInput] = [
         Problem(text="3+4 = ?"),
         Problem(text="3+5=?"),

@@ -83,7 +83,9 @@ def test_report_holds_every_figure_and_shows_every_file(
         pixels = matplotlib.image.imread(path)
         assert min(pixels.shape[:2]) > 400
         assert float(pixels[..., :3].std()) > 0.05  # something is drawn
-    assert "Features, first two" in text.split("## irf/live")[1]
+    assert (
+        "Features of one fold, in the span of the head, first two" in text.split("## irf/live")[1]
+    )
     assert "Logits, first two" in text.split("## timss")[1].split("## irf/live")[0]
 
 

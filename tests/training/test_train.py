@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-import training.fit
+import training.objective
 from contract.labels import BUILT_IN, IRF, TIMSS
 from contract.manifest import read_manifest
-from tests.training.tiny import make_backbone, make_data, make_recipe
+from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
 from training.__main__ import main
 from training.batches import TrainingExamples, build_encoder
-from training.crossvalidate import crossvalidate, split_folds
+from training.crossvalidate import MODES, crossvalidate, split_folds
 from training.data import read_examples
 from training.errors import BadInput
 from training.fit import LossError, fit, predict_scores
+from training.held_out import evaluate, report
+from training.kept import read_arrays
 from training.model import load_tokenizer
 from training.recipe import TrainRecipe
 from training.train import prepare
@@ -96,6 +99,98 @@ def test_finished_folds_are_not_trained_again(
     (recipe.work / "elsewhere.npz").rename(recipe.work / "fold-1.npz")
 
 
+def test_a_failed_export_is_made_good_without_training(
+    workplace: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("training.crossvalidate.fit", refuse)
+    monkeypatch.setattr("training.train.fit", refuse)
+    recipe = str(workplace / "recipe.yaml")
+    before = read_manifest(checkpoint)
+    checkpoint.rename(workplace / "aside")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))  # the weights do not fit
+    try:
+        assert main(["export", "--recipe", recipe]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = capsys.readouterr().err
+    assert f"{checkpoint}: cannot be written" in message and "training export" in message
+    assert not checkpoint.exists() and not list(workplace.glob("*.partial"))
+    assert main(["train", "--recipe", recipe]) == 0
+    assert read_manifest(checkpoint) == before
+
+
+def test_work_of_another_run_is_refused(
+    workplace: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(workplace / "recipe.yaml")
+    for command in (["train"], ["train", "--check"], ["report"], ["export"]):
+        assert main([*command, "--recipe", recipe, "optimisation.epochs=11"]) == 2
+        message = capsys.readouterr().err
+        assert "optimisation.epochs: 12 there, 11 now" in message
+        assert "choose another `work`" in message
+    data = workplace / "problems.jsonl"
+    text = data.read_text(encoding="utf-8")
+    try:
+        data.write_text(text.replace("几条边", "几条线"), encoding="utf-8")
+        assert main(["report", "--recipe", recipe]) == 2
+        assert "sha256 of problems.jsonl" in capsys.readouterr().err
+    finally:
+        data.write_text(text, encoding="utf-8")
+    assert main(["report", "--recipe", recipe, "export_dtype=float16", "name=other"]) == 0
+
+
+def test_folds_of_an_earlier_release_are_read(workplace: Path, checkpoint: Path) -> None:
+    """They hold scores alone, and nothing says whose they are."""
+    old = workplace / "old"
+    old.mkdir()
+    recipe = make_recipe(workplace, work=old)
+    for fold in (0, 1):
+        arrays = read_arrays(workplace / "work" / f"fold-{fold}.npz")
+        np.savez(old / f"fold-{fold}.npz", **{mode: arrays[mode] for mode in MODES})
+    label_sets, examples, tokenizer = prepare(recipe)
+    held_out, evaluation = report(recipe, label_sets, examples)
+    assert evaluation["irf"]["live"]["items"] == 48
+    assert "zero_shot" not in evaluation["irf"]["live"]
+    again = crossvalidate(recipe, examples, label_sets, tokenizer)
+    assert np.array_equal(again["irf"]["live"].logits, held_out["irf"]["live"].logits)
+
+
+def test_the_report_states_variants_and_shows_collapse(workplace: Path, checkpoint: Path) -> None:
+    live = read_manifest(checkpoint).task("irf").evaluation["live"]
+    assert live["zero_shot"]["items"] == live["items"] == 48
+    folder = workplace / "work" / "report"
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "| irf/live, before training (zero-shot) | 48 |" in text
+    assert "Features of one fold" in text.split("## timss/retrospective")[1]
+    assert (folder / "timss-nc.png").exists() and (folder / "irf-nc.png").exists()
+
+
+def test_what_recurs_in_training_is_known_by_fold(workplace: Path, tmp_path: Path) -> None:
+    """Of two items of one text each is held out once while the other is trained on or not."""
+    lines = (workplace / "problems.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    records += [record | {"id": f"{record['id']}+"} for record in records[:6]]
+    write_lines(tmp_path / "problems.jsonl", records)
+    source = {"path": tmp_path / "problems.jsonl", "format": "tmwpl", "task": "timss"}
+    recipe = make_recipe(
+        workplace, work=tmp_path / "work", sources=[source], optimisation={"epochs": 1}
+    )
+    label_sets, examples, tokenizer = prepare(recipe)
+    _, evaluation = evaluate(recipe, label_sets, examples, tokenizer)
+    folds = split_folds(examples, 2, 0)
+    parted = sum(2 for i in range(6) if folds[i] != folds[42 + i])
+    assert parted > 0
+    result = evaluation["timss"]["retrospective"]
+    assert result["without_recurring"]["items"] == 48 - parted
+
+
 def test_a_seed_repeats_a_run(workplace: Path, tmp_path: Path) -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         recipe = make_recipe(workplace, optimisation={"seed": seed, "epochs": 1})
@@ -121,7 +216,7 @@ def test_a_loss_that_is_no_number_stops_with_the_examples(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        training.fit, "classification_loss", lambda *_, **__: torch.tensor(math.nan)
+        training.objective, "classification_loss", lambda *_, **__: torch.tensor(math.nan)
     )
     recipe = make_recipe(workplace)
     label_sets, examples, tokenizer = prepare(recipe)

@@ -1,0 +1,260 @@
+"""The commands of `python -m training`: what each is asked, and what it runs.
+
+What a command needs is imported when it runs: `--help` must not wait for torch.
+"""
+
+import argparse
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from contract.manifest import Manifest
+from training.recipe import SourceRecipe, TrainRecipe
+
+_FORMATS = get_args(SourceRecipe.model_fields["format"].annotation)
+_OVERRIDES = "key.path=value after the options overrides a value of the recipe"
+
+
+def parse_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
+    """Give the parser its commands and parse; `run` of the options runs the chosen one."""
+    _add_commands(parser)
+    # What is left are overrides, which argparse cannot collect from between the options.
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (options.overrides is None or any(each.startswith("-") for each in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.overrides = rest
+    return options
+
+
+def _add_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[Namespace], None], help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=f"{help}.")
+        command.set_defaults(run=run, overrides=None)
+        return command
+
+    for name, run, help in (
+        ("pretrain", _pretrain, "Train a small decoder from nothing on unlabelled text"),
+        ("train", _train, "Cross-validate, calibrate, train on everything, write a checkpoint"),
+        ("crossvalidate", _crossvalidate, "Measure a recipe by cross-validation and report"),
+        ("baseline", _baseline, "Measure TF-IDF with logistic regression on the same folds"),
+    ):
+        _add_recipe(add(name, run, help), check=True)
+    _add_recipe(add("export", _export, "Write the checkpoint of a finished run, training nothing"))
+    _add_recipe(add("report", _report, "Write the report again from kept folds"))
+    _add_evaluate(add("evaluate", _evaluate, "Measure a finished checkpoint on labelled files"))
+    _add_calibrate(
+        add("calibrate", _calibrate, "Refit temperature and thresholds on labelled files")
+    )
+    _add_ablate(add("ablate", _ablate, "Compare presets over seeds on the same folds"))
+
+
+def _add_recipe(command: argparse.ArgumentParser, *, check: bool = False) -> None:
+    command.add_argument(
+        "--recipe", type=Path, required=True, metavar="FILE", help="YAML file with every choice"
+    )
+    if check:
+        command.add_argument(
+            "--check",
+            action="store_true",
+            help="check recipe and data, load no weights, train nothing",
+        )
+    command.epilog = f"{_OVERRIDES}, for instance optimisation.seed=1."
+    command.set_defaults(overrides=[])
+
+
+def _add_labelled(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="DIR", help="what `train` wrote"
+    )
+    command.add_argument(
+        "--data", type=Path, required=True, nargs="+", metavar="FILE", help="labelled examples"
+    )
+    command.add_argument(
+        "--format", required=True, choices=_FORMATS, help="how the files spell them"
+    )
+    command.add_argument("--task", required=True, help="task of the checkpoint they belong to")
+
+
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    _add_labelled(command)
+    command.add_argument(
+        "--train",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="training files of the same format: items whose text recurs there are also left out",
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="DIR", help="write JSON, Markdown and PNG into this folder"
+    )
+
+
+def _add_calibrate(command: argparse.ArgumentParser) -> None:
+    _add_labelled(command)
+    command.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the new checkpoint"
+    )
+    command.add_argument(
+        "--coverage", type=float, help="aim of the prediction sets (the checkpoint's own)"
+    )
+    command.add_argument(
+        "--folds", type=int, default=5, help="parts for measuring by cross-fitting (5)"
+    )
+    command.add_argument(
+        "--prior", action="store_true", help="state these data's class mix as the training prior"
+    )
+
+
+def _add_ablate(command: argparse.ArgumentParser) -> None:
+    _add_recipe(command, check=True)
+    command.add_argument(
+        "--presets",
+        required=True,
+        metavar="A,B,…",
+        help="settings to compare: a preset, changed as in logit-adjusted+loss.tau=0.5 if need be",
+    )
+    command.add_argument("--seeds", default="0,1,2", metavar="0,1,…", help="seeds of training")
+    command.add_argument("--folds", type=int, help="parts of the cross-validation (the recipe's)")
+    command.add_argument(
+        "--results", type=Path, metavar="FILE", help="the tables (WORK/results.md by default)"
+    )
+    command.add_argument(
+        "--beside",
+        type=Path,
+        metavar="DIR",
+        help="a checkpoint whose own evaluation is stated above the comparison",
+    )
+
+
+def _pretrain(options: Namespace) -> None:
+    from training.pretrain import PretrainRecipe, pretrain, read_texts
+
+    recipe = PretrainRecipe.read(options.recipe, options.overrides)
+    if options.check:
+        texts = sum(1 for _ in read_texts(recipe).iterate_texts())
+        print(f"{options.recipe}: in order, {texts:,} texts")
+        return
+    pretrain(recipe)
+
+
+def _train(options: Namespace) -> None:
+    from training.train import check_exportable, train
+
+    recipe = TrainRecipe.read(options.recipe, options.overrides)
+    if options.check:
+        check_exportable(recipe)
+        _check(options, recipe)
+        return
+    _announce(recipe, train(recipe))
+
+
+def _export(options: Namespace) -> None:
+    from training.train import export
+
+    recipe = TrainRecipe.read(options.recipe, options.overrides)
+    _announce(recipe, export(recipe))
+
+
+def _crossvalidate(options: Namespace) -> None:
+    from training.held_out import evaluate, summarize
+    from training.train import prepare
+
+    recipe = TrainRecipe.read(options.recipe, options.overrides)
+    if options.check:
+        _check(options, recipe)
+        return
+    _, evaluation = evaluate(recipe, *prepare(recipe))
+    for task, modes in evaluation.items():
+        print(summarize(task, modes))
+
+
+def _baseline(options: Namespace) -> None:
+    from training.baseline import measure_baseline
+
+    recipe = TrainRecipe.read(options.recipe, options.overrides)
+    if options.check:
+        _check(options, recipe)
+        return
+    measure_baseline(recipe)
+
+
+def _report(options: Namespace) -> None:
+    from training.held_out import report, summarize
+    from training.train import prepare, rewrite_card
+
+    recipe = TrainRecipe.read(options.recipe, options.overrides)
+    label_sets, examples, _ = prepare(recipe)
+    _, evaluation = report(recipe, label_sets, examples)
+    for task, modes in evaluation.items():
+        print(summarize(task, modes))
+    print(f"report {recipe.work / 'report'}")
+    if rewrite_card(recipe):
+        print(f"model card {recipe.output / 'README.md'}")
+
+
+def _evaluate(options: Namespace) -> None:
+    from training.evaluate import evaluate_checkpoint
+
+    evaluate_checkpoint(
+        options.checkpoint,
+        options.data,
+        format=options.format,
+        task=options.task,
+        training=options.train,
+        output=options.output,
+    )
+
+
+def _calibrate(options: Namespace) -> None:
+    from training.calibrate import calibrate_checkpoint
+
+    calibrate_checkpoint(
+        options.checkpoint,
+        options.data,
+        format=options.format,
+        task=options.task,
+        output=options.output,
+        coverage=options.coverage,
+        folds=options.folds,
+        replace_prior=options.prior,
+    )
+
+
+def _ablate(options: Namespace) -> None:
+    from training.ablate import Grid, ablate, check_grid
+
+    grid = Grid.read(
+        options.recipe,
+        options.overrides,
+        presets=options.presets.split(","),
+        seeds=options.seeds.split(","),
+        folds=options.folds,
+    )
+    if options.check:
+        check_grid(grid)
+        print(f"{options.recipe}: in order, {len(grid.cells)} cells")
+        return
+    results = options.results or grid.base.work / "results.md"
+    ablate(grid, results, beside=options.beside)
+    print(f"results {results}")
+
+
+def _check(options: Namespace, recipe: TrainRecipe) -> None:
+    from training.kept import check_work
+    from training.train import prepare
+
+    _, examples, _ = prepare(recipe)
+    check_work(recipe)
+    print(f"{options.recipe}: in order, {len(examples):,} examples")
+
+
+def _announce(recipe: TrainRecipe, manifest: Manifest) -> None:
+    from training.held_out import summarize
+
+    for task in manifest.tasks:
+        print(summarize(task.label_set.task, task.evaluation))
+    print(f"checkpoint {recipe.output} ({manifest.fingerprint})")

@@ -9,7 +9,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from contract.labels import LabelSet
 from training.arguments import build_arguments
 from training.batches import Collator, TrainingExamples, build_encoder
-from training.checkpoints import close_run, describe_run, name_write_errors, open_run
 from training.data import Example
 from training.epochs import EpochSampler
 from training.heads import fold_cosines, freeze_head, start_head
@@ -19,6 +18,7 @@ from training.objective import Objective
 from training.prediction import AnyModel, predict_features
 from training.prediction import predict_scores as predict_scores
 from training.recipe import TrainRecipe
+from training.resume import close_run, describe_run, name_write_errors, open_run
 from training.sampling import split_validation
 from training.support import Support, drop_auxiliary, read_support
 from training.trainer import CollapseTrainer
@@ -51,13 +51,13 @@ def fit(
     every_set = [*label_sets, *support.label_sets]
     model = build_model(recipe, every_set, tokenizer)
     training, held_back = split_validation(examples, options.validation_share, options.seed)
-    trainer = _build_trainer(
-        recipe, model, training, held_back, support, label_sets, tokenizer, run_folder
-    )
     run = describe_run(recipe, [*examples, *support.examples], every_set)
-    with trainer.args.main_process_first(local=False):
-        checkpoint = open_run(run_folder, run)
     with name_write_errors(run_folder):
+        trainer = _build_trainer(
+            recipe, model, training, held_back, support, label_sets, tokenizer, run_folder
+        )
+        with trainer.args.main_process_first(local=False):
+            checkpoint = open_run(run_folder, run)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     plain = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     merged = cast(PreTrainedModel, merge_lora(plain).float().eval())

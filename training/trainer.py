@@ -10,11 +10,11 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, Trainer
 
 from training.batches import TrainingExamples
-from training.checkpoints import refuse_writing
 from training.epochs import EpochSampler, EpochTeller
 from training.heads import find_head
 from training.model import compute_features
 from training.objective import Objective
+from training.resume import refuse_writing
 from training.validation import Validation
 
 

@@ -1,0 +1,107 @@
+"""Support: learnt from, never measured, and gone from the head when auxiliary."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract.labels import BUILT_IN
+from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
+from training.batches import build_encoder
+from training.data import read_examples
+from training.epochs import EpochSampler
+from training.fit import fit
+from training.heads import find_head
+from training.model import load_tokenizer
+from training.prediction import predict_scores
+from training.recipe import TrainRecipe
+from training.support import read_support
+
+LABEL_SETS = [BUILT_IN["timss"], BUILT_IN["irf"]]
+
+
+def make_supported(folder: Path, **changes: Any) -> TrainRecipe:
+    """A tiny recipe with written problems and an auxiliary task of two kinds of sentence."""
+    make_data(folder)
+    write_lines(
+        folder / "written.jsonl",
+        [
+            {"id": "w1", "question": "周长5？！", "class": TIMSS_LABEL},
+            {"id": "w2", "question": "三角形3。", "class": TIMSS_LABEL},  # stands in the data
+        ],
+    )
+    sentences = [
+        {"text": f"{'请坐下' if number % 2 else '我们复习'}{number}", "label": "ab"[number % 2]}
+        for number in range(40)
+    ]
+    write_lines(folder / "sentences.jsonl", sentences)
+    label = {"name_zh": "甲", "group": "g", "definition": "d"}
+    labels = [{"id": i, "data_label": i, "name_en": i, **label} for i in "ab"]
+    text = yaml.safe_dump(
+        {"task": "types", "kind": "dialogue-turn", "name": "Types", "labels": labels}
+    )
+    (folder / "types.yaml").write_text(text, encoding="utf-8")
+    return make_recipe(
+        folder,
+        label_sets=[folder / "types.yaml"],
+        support=[
+            {"path": folder / "written.jsonl", "format": "tmwpl", "task": "timss"},
+            {
+                "path": folder / "sentences.jsonl", "format": "dialogid", "task": "types",
+                "per_epoch": 10,
+            },
+        ],
+        **changes,
+    )  # fmt: skip
+
+
+TIMSS_LABEL = BUILT_IN["timss"].labels[-1].data_label
+
+
+def test_texts_of_the_labelled_data_are_left_out(tmp_path: Path) -> None:
+    support = read_support(make_supported(tmp_path))
+    assert [example.id for example in support.examples if example.task == "timss"] == ["w1"]
+    assert [labels.task for labels in support.label_sets] == ["types"]
+    assert support.per_epoch == {"types": 10}
+
+
+def test_an_epoch_draws_its_number_and_others_the_next_time(tmp_path: Path) -> None:
+    support = read_support(make_supported(tmp_path))
+    own = [example for example in support.examples if example.task == "types"]
+    sampler = EpochSampler(own, [5] * len(own), "instance", batch_size=4, seed=0,
+                           per_epoch=support.per_epoch)  # fmt: skip
+    drawn = []
+    for sampler.epoch in range(4):
+        epoch = list(sampler)
+        assert len(epoch) == len(sampler) == 10
+        assert Counter(own[place].label for place in epoch) == {0: 5, 1: 5}
+        drawn += epoch
+    assert sorted(drawn) == list(range(40))
+
+
+def test_support_changes_what_is_learnt_and_its_head_is_dropped(tmp_path: Path) -> None:
+    make_backbone(tmp_path / "backbone")
+    supported = make_supported(tmp_path, optimisation={"epochs": 2})
+    plain = supported.model_copy(update={"support": []})
+    tokenizer = load_tokenizer(supported.backbone)
+    examples = read_examples(supported.sources, BUILT_IN, folds=2)
+    prompts = build_encoder(tokenizer, supported.prompt).encode([e.item for e in examples[:4]])
+    scores = []
+    for name, recipe in (("supported", supported), ("plain", plain)):
+        model = fit(recipe, examples, LABEL_SETS, tokenizer, run_folder=tmp_path / name)
+        assert find_head(model).shape[0] == model.config.num_labels == 15
+        assert len(model.config.id2label) == 15
+        scores.append(predict_scores(model, prompts, tokenizer.pad_token_id))
+    assert scores[0].shape == scores[1].shape == (4, 15)
+    assert abs(scores[0] - scores[1]).max() > 1e-3
+    model.save_pretrained(tmp_path / "saved")  # whole: the configuration agrees with the head
+
+
+def test_a_task_of_the_checkpoint_is_never_cut_to_a_number(tmp_path: Path) -> None:
+    recipe = make_supported(tmp_path)
+    raw = recipe.model_dump()
+    raw["support"][0]["per_epoch"] = 1
+    with pytest.raises(ValueError, match="per_epoch is for auxiliary tasks"):
+        TrainRecipe.model_validate(raw)

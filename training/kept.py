@@ -29,7 +29,7 @@ _RUN_NAME = "run.yaml"
 _WITHOUT_EFFECT = {
     "name": True, "output": True, "work": True, "card": True, "export_dtype": True,
     "report_to": True, "label_sets": True, "sources": {"__all__": {"path"}},
-    "evaluation": {"coverage", "parity_items"},
+    "support": {"__all__": {"path"}}, "evaluation": {"coverage", "parity_items"},
 }  # fmt: skip
 """What may change without changing a trained model; data are told by their sha256."""
 
@@ -150,7 +150,7 @@ def _fingerprint(recipe: TrainRecipe) -> dict[str, str]:
     """File → sha256 of data, label sets and, where it lies in a folder, the backbone."""
     backbone = sorted(Path(recipe.backbone).glob("*.safetensors"))
     try:
-        return fingerprint_sources(recipe.sources) | {
+        return fingerprint_sources([*recipe.sources, *recipe.support]) | {
             f"{path.parent.name}/{path.name}": hash_file(path)
             for path in [*recipe.label_sets, *backbone]
         }

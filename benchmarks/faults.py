@@ -28,7 +28,7 @@ from service.settings import BUNDLED_CHECKPOINT, Settings
 
 _CUT = "cut off"
 _REFUSED = "refused at the door"
-_LOAD_S = 3.0
+_WARM_ANSWERS = 10 * CLIENTS
 _PATIENCE_S = 60.0
 
 
@@ -41,6 +41,7 @@ class Load:
         self.outcomes: Counter[str] = Counter()
         """Of requests that were under way at `fault_at`."""
         self.stream_end = "still open"
+        self.answers = 0
         self.fault_at = float("inf")
         self.last_answer_s = 0.0
         """After the fault: when the last request that it met was done with."""
@@ -58,6 +59,7 @@ class Load:
                 return
             sent = time.monotonic()
             outcome = await self._ask_once(text)
+            self.answers += 1
             if sent < self.fault_at < time.monotonic():
                 self.outcomes[outcome] += 1
                 self.last_answer_s = time.monotonic() - self.fault_at
@@ -131,7 +133,8 @@ async def measure(service: RunningService, act: Act) -> str:
     """Return the table's row for one fault."""
     load = Load(service.address)
     running = asyncio.create_task(load.run())
-    await asyncio.sleep(_LOAD_S)
+    while load.answers < _WARM_ANSWERS:
+        await asyncio.sleep(0.1)
     load.fault_at = time.monotonic()
     what = await act(service, load)
     load.stop()

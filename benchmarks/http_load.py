@@ -238,5 +238,6 @@ class _StreamAnswer:
 
     def check(self, items: int) -> None:
         end = orjson.loads(self._last.splitlines()[-1])
-        if (self._lines, end["ok"], end["reason"]) != (items + 1, items, "complete"):
-            raise StreamCut(f"the stream of {items} items ended with {end}", end["reason"])
+        if (self._lines, end.get("ok"), end.get("reason")) != (items + 1, items, "complete"):
+            reason = end.get("reason") or end["type"]  # or it was refused as a whole
+            raise StreamCut(f"the stream of {items} items ended with {end}", reason)

@@ -158,7 +158,10 @@ def find_settings(file: str) -> set[str]:
     return set(re.findall(r"\bNCAL_[A-Z_]+", text))
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "docker-compose.yml", *OVERRIDES])
+SETTERS = ["Dockerfile", "docker-compose.yml", *OVERRIDES, "deploy/README.md"]
+
+
+@pytest.mark.parametrize("file", SETTERS)
 def test_the_service_knows_the_settings_it_is_given(file: str) -> None:
     from service.settings import Settings
 

@@ -15,11 +15,17 @@ from training.validation import METRIC
 def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> TrainingArguments:
     """Arguments for a run over `items` training examples; `recipe.trainer` has the last word.
 
-    Raises BadInput for a reporter that is not installed and for values the Trainer refuses.
+    Raises BadInput for a reporter that is not installed, for values the Trainer refuses, and
+    for weights in shards: no checkpoint could be exported from them when training is over.
     """
     for reporter in recipe.report_to:
         if importlib.util.find_spec(reporter) is None:
             raise BadInput(f"report_to: {reporter} is not installed; pip install {reporter}")
+    if sharded := [name for name in ("fsdp", "deepspeed") if recipe.trainer.get(name)]:
+        raise BadInput(
+            f"trainer.{sharded[0]}: the export needs whole weights on each GPU; leave it out and "
+            "start with torchrun, with adapters (lora) if the backbone is large"
+        )
     try:
         return TrainingArguments(**_collect(recipe, items, run_folder) | recipe.trainer)
     except (ValueError, TypeError, ImportError) as error:

@@ -66,7 +66,8 @@ def fit(
         prompts = build_encoder(tokenizer, recipe.prompt).encode(sample)
         features = predict_features(merged, prompts, tokenizer.pad_token_id)
         merged = fold_cosines(merged, features, recipe.loss.scale)
-    close_run(run_folder)
+    if trainer.is_world_process_zero():
+        close_run(run_folder)
     return drop_auxiliary(merged, label_sets)
 
 

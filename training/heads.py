@@ -21,8 +21,7 @@ from training.prediction import AnyModel
 
 def find_head(model: torch.nn.Module) -> torch.nn.Parameter:
     """The weight of `score` that is in use, (all labels, hidden), plain or inside PEFT."""
-    modules = dict(model.named_modules())
-    score = next(modules[name] for name in modules if name.split(".")[-1] == "score")
+    score = next(each for name, each in model.named_modules() if name.split(".")[-1] == "score")
     if isinstance(score, ModulesToSaveWrapper):
         score = score.modules_to_save[score.active_adapters[0]]
     return cast(torch.nn.Parameter, score.weight)
@@ -121,7 +120,8 @@ def _centre(words: Tensor, label_set: LabelSet, length: float) -> Tensor:
             f"label set {label_set.task!r}: labels with the same words start with the same row; "
             "give them names of their own, or use head.init random"
         )
-    return centred * (length / torch.linalg.vector_norm(centred, dim=1).mean().item())
+    lengths: Tensor = torch.linalg.vector_norm(centred, dim=1)
+    return centred * (length / lengths.mean())
 
 
 def _draw_etf(label_set: LabelSet, hidden: int, seed: int) -> Tensor:

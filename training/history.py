@@ -35,8 +35,7 @@ class CollapseHistory(TrainerCallback):
 
     Each line of `collapse.jsonl` in the run folder is {step, epoch, task} and what
     `training.collapse.measure_collapse` returns; the Trainer's log gets the same as
-    `collapse/TASK/nc1` and so on. Draws no random number of the run. Sharded weights (FSDP,
-    DeepSpeed) are not measured: the head would have to be gathered each time.
+    `collapse/TASK/nc1` and so on. Draws no random number of the run.
     """
 
     def __init__(
@@ -76,8 +75,6 @@ class CollapseHistory(TrainerCallback):
         self._measure(state, control)
 
     def _measure(self, state: TrainerState, control: TrainerControl) -> None:
-        if self._trainer.is_fsdp_enabled or self._trainer.is_deepspeed_enabled:
-            return
         model: Any = self._trainer.model
         features = predict_features(model, self._prompts, self._pad)
         head = find_head(model).detach().float().cpu().numpy()

@@ -206,6 +206,7 @@ def test_trainer_arguments_are_passed_on(
     ("changes", "reason"),
     [
         ({"report_to": ["wandb"]}, "wandb is not installed; pip install wandb"),
+        ({"trainer": {"fsdp": "full_shard"}}, r"trainer\.fsdp: the export needs whole weights"),
         ({"trainer": {"optim": "none"}}, "trainer: none is not a valid OptimizerNames"),
     ],
 )

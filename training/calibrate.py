@@ -16,8 +16,9 @@ from training.calibration import cross_fit_views, fit_temperature, fit_threshold
 from training.checkpoint import name_trained_on, open_checkpoint, read_labelled, score_modes
 from training.data import Example, measure_prior
 from training.errors import BadInput
-from training.export import RECIPE_NAME, describe_measurement, write_card
+from training.export import describe_measurement, write_card
 from training.held_out import summarize
+from training.kept import RECIPE_NAME
 from training.metrics import evaluate_task
 from training.model_card import CARD_NAME
 from training.recipe import TrainRecipe

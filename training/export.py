@@ -17,11 +17,10 @@ from contract.prompts import Prompt
 from training.batches import build_encoder
 from training.data import Example, fingerprint_sources, strip_following
 from training.errors import BadInput
+from training.kept import RECIPE_NAME
 from training.model_card import DataSource, write_model_card
 from training.parity import prove_parity
 from training.recipe import TrainRecipe
-
-RECIPE_NAME = "recipe.yaml"
 
 
 def export_checkpoint(
@@ -44,7 +43,7 @@ def export_checkpoint(
             base_model=Path(recipe.backbone).name,
             tasks=tuple(tasks),
             losses=recipe.loss.model_dump(mode="json"),
-            data_sha256=fingerprint_sources(recipe.sources),
+            data_sha256=fingerprint_sources([*recipe.sources, *recipe.support]),
             weights_sha256=hash_file(staging / WEIGHTS_NAME),
             parity=prove_parity(staging, prompts, [task.rows for task in tasks]),
         )

@@ -25,7 +25,10 @@ from training.errors import BadInput
 from training.history import FILE_NAME as COLLAPSE_NAME
 from training.recipe import TrainRecipe
 
+RECIPE_NAME = "recipe.yaml"
+"""The recipe beside the weights of a checkpoint."""
 _RUN_NAME = "run.yaml"
+_SHOWN = 5  # differences of two runs; the message stays readable
 _WITHOUT_EFFECT = {
     "name": True, "output": True, "work": True, "card": True, "export_dtype": True,
     "report_to": True, "label_sets": True, "sources": {"__all__": {"path"}},
@@ -37,20 +40,25 @@ _WITHOUT_EFFECT = {
 def check_work(recipe: TrainRecipe) -> None:
     """Raise BadInput if `recipe.work` holds the folds or the model of another run.
 
-    A folder without `run.yaml` (made by an earlier release) is taken at its word.
+    Folds without `run.yaml`, of an earlier release, are judged by the recipe in the
+    checkpoint that they led to; without one they are taken at their word.
     """
     path = recipe.work / _RUN_NAME
-    if not path.exists():
-        return
+    earlier = recipe.output / RECIPE_NAME
     try:
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-        before = _identify(TrainRecipe.model_validate(stored["recipe"]), stored["sha256"])
+        if path.exists():
+            stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+            before = _identify(TrainRecipe.model_validate(stored["recipe"]), stored["sha256"])
+            now = _identify(recipe, _fingerprint(recipe))
+        elif list(recipe.work.glob("fold-*.npz")) and earlier.exists():
+            before, now = _identify(TrainRecipe.read(earlier), {}), _identify(recipe, {})
+        else:
+            return
     except (OSError, KeyError, TypeError, ValidationError, yaml.YAMLError) as error:
         raise BadInput(
             f"{path}: cannot be read ({error}); remove {recipe.work} or choose another `work`"
         ) from error
-    differences = _compare(before, _identify(recipe, _fingerprint(recipe)))
-    if differences:
+    if differences := _compare(before, now):
         raise BadInput(
             f"{recipe.work}: holds what another run trained ({'; '.join(differences)}); "
             "choose another `work`, or remove it to train anew"
@@ -174,4 +182,8 @@ def _flatten(value: Any, key: str, flat: dict[str, str]) -> None:
 
 def _compare(before: dict[str, str], after: dict[str, str]) -> list[str]:
     keys = [key for key in before | after if before.get(key) != after.get(key)]
-    return [f"{key}: {before.get(key, 'none')} there, {after.get(key, 'none')} now" for key in keys]
+    lines = [
+        f"{key}: {before.get(key, 'none')} there, {after.get(key, 'none')} now"
+        for key in keys[:_SHOWN]
+    ]
+    return lines + ([f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else [])

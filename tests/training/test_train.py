@@ -22,7 +22,7 @@ from training.data import read_examples
 from training.errors import BadInput
 from training.fit import LossError, fit, predict_scores
 from training.held_out import evaluate, report
-from training.kept import read_arrays
+from training.kept import check_work, read_arrays
 from training.model import load_tokenizer
 from training.recipe import TrainRecipe
 from training.train import prepare
@@ -158,6 +158,9 @@ def test_folds_of_an_earlier_release_are_read(workplace: Path, checkpoint: Path)
     held_out, evaluation = report(recipe, label_sets, examples)
     assert evaluation["irf"]["live"]["items"] == 48
     assert "zero_shot" not in evaluation["irf"]["live"]
+    with pytest.raises(BadInput, match=r"optimisation\.epochs: 12 there, 3 now"):
+        # The checkpoint that they led to says what they were.
+        check_work(make_recipe(workplace, work=old, optimisation={"epochs": 3}))
     again = crossvalidate(recipe, examples, label_sets, tokenizer)
     assert np.array_equal(again["irf"]["live"].logits, held_out["irf"]["live"].logits)
 

@@ -1,15 +1,16 @@
 """How fast the service is, beside the engine it wraps and the server that comes with it.
 
 `python -m benchmarks.serving [--quick]`: all systems run at once from the same checkpoint,
-get the same texts and take turns; what counts are ratios. All have float32, eager
-execution, the same bounds of a step and the same number of engine threads. The load
-generator is this process, the same for every server; on a machine of two cores it shares
-one with the HTTP side of the server, and the engine has the other.
+get the same texts and take turns; what counts are ratios. All have float32 and eager
+execution; the rest is as each system chooses for itself: vLLM keeps one core back from its
+engine, the service lets engine and HTTP share them all (`--threads` and `--vllm-threads` say
+otherwise). The load generator is this process, the same for every server, on the same cores.
 """
 
 import argparse
 import gc
 import json
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -38,13 +39,14 @@ def main() -> int:
     arguments = _read_arguments()
     settings = Settings(checkpoint=(arguments.checkpoint,), engine_threads=arguments.threads)
     stop_cleanly_on_sigterm()
-    prepare_environment(settings)  # all systems inherit it: the same threads for all
+    prepare_environment(settings)  # all systems inherit it
     uvloop.install()
     logs = Path(tempfile.mkdtemp(prefix="ncal-benchmark-"))
     print(f"Logs of the systems: {logs}", file=sys.stderr)
     results: list[Result] = []
     with ExitStack() as stack:
-        bench = _start_all(stack, settings, logs, QUICK if arguments.quick else FULL)
+        size = QUICK if arguments.quick else FULL
+        bench = _start_all(stack, settings, logs, size, arguments.vllm_threads)
         scenarios.check_same_answers(bench)
         gc.collect()
         gc.freeze()  # our own garbage collection must not show in their latencies
@@ -63,7 +65,9 @@ def main() -> int:
     return 0
 
 
-def _start_all(stack: ExitStack, settings: Settings, logs: Path, size: Size) -> Bench:
+def _start_all(
+    stack: ExitStack, settings: Settings, logs: Path, size: Size, vllm_threads: int
+) -> Bench:
     from transformers import AutoTokenizer
 
     (checkpoint,) = load_checkpoints(settings.checkpoint)
@@ -72,9 +76,9 @@ def _start_all(stack: ExitStack, settings: Settings, logs: Path, size: Size) -> 
     texts = make_problems(size.stream_items, seed=1)
     return Bench(
         service=stack.enter_context(start_service(settings, logs)),
-        peer=stack.enter_context(start_vllm_serve(settings, logs)),
-        offline=stack.enter_context(start_worker("offline", settings, logs)),
-        engine=stack.enter_context(start_worker("engine", settings, logs)),
+        peer=stack.enter_context(start_vllm_serve(settings, logs, vllm_threads)),
+        offline=stack.enter_context(start_worker("offline", settings, logs, vllm_threads)),
+        engine=stack.enter_context(start_worker("engine", settings, logs, settings.engine_threads)),
         texts=texts,
         rendered=render_prompts(tokenizer, task, texts),
         rows=task.rows,
@@ -86,7 +90,18 @@ def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each engine")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=Settings.model_fields["engine_threads"].default,
+        help="CPU threads of the service's engine",
+    )
+    parser.add_argument(
+        "--vllm-threads",
+        type=int,
+        default=max(1, (os.cpu_count() or 2) - 1),
+        help="CPU threads of `vllm serve` and `LLM.classify`",
+    )
     parser.add_argument("--only", nargs="+", choices=[name for name, _ in scenarios.ALL])
     parser.add_argument(
         "--output", type=Path, default=Path("build/benchmarks/serving.json"), help="JSON of it all"

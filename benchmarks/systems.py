@@ -104,18 +104,18 @@ def start_service(settings: Settings, logs: Path, *options: str) -> Iterator[Run
 
 
 @contextmanager
-def start_worker(mode: str, settings: Settings, logs: Path) -> Iterator[Worker]:
+def start_worker(mode: str, settings: Settings, logs: Path, threads: int) -> Iterator[Worker]:
     """Start `benchmarks.worker` and wait until its engine is loaded."""
     command = [sys.executable, "-m", "benchmarks.worker", mode, str(settings.checkpoint[0])]
-    with _run(command, logs / f"{mode}.log", pipe=True) as process:
+    with _run(command, logs / f"{mode}.log", pipe=True, threads=threads) as process:
         worker = Worker(process)
         worker.read()
         yield worker
 
 
 @contextmanager
-def start_vllm_serve(settings: Settings, logs: Path) -> Iterator[Address]:
-    """Start `vllm serve` with the settings of our engine, and wait until it is healthy."""
+def start_vllm_serve(settings: Settings, logs: Path, threads: int) -> Iterator[Address]:
+    """Start `vllm serve` with its own bounds of a step, and wait until it is healthy."""
     (checkpoint,) = load_checkpoints(settings.checkpoint)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -126,20 +126,21 @@ def start_vllm_serve(settings: Settings, logs: Path) -> Iterator[Address]:
         "--runner", "pooling", "--host", "127.0.0.1", "--port", str(port),
         "--served-model-name", PEER_MODEL, "--dtype", settings.dtype, "--enforce-eager",
         "--load-format", "safetensors", "--max-model-len", str(checkpoint.max_tokens),
-        "--max-num-batched-tokens", str(max(settings.max_batched_tokens, checkpoint.max_tokens)),
-        "--max-num-seqs", str(settings.max_batched_items),
         "--kv-cache-memory-bytes", str(settings.kv_cache_mib * 2**20),
     ]  # fmt: skip
-    with _run(command, logs / "vllm-serve.log") as process:
+    with _run(command, logs / "vllm-serve.log", threads=threads) as process:
         _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, logs / "vllm-serve.log")
         yield Address("127.0.0.1", port)
 
 
 @contextmanager
 def _run(
-    command: Sequence[str], log: Path, *, pipe: bool = False
+    command: Sequence[str], log: Path, *, pipe: bool = False, threads: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command as a process group of its own; nothing of it is left behind."""
+    environment = dict(os.environ)
+    if threads is not None:
+        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,
@@ -147,6 +148,7 @@ def _run(
             stdout=subprocess.PIPE if pipe else file,
             stderr=file,
             start_new_session=True,
+            env=environment,
         )
         try:
             yield process

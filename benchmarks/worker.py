@@ -2,8 +2,8 @@
 
 `python -m benchmarks.worker offline|engine <checkpoint>`: a line of JSON in for each
 measurement, a line out. `offline` is `LLM.classify` over all texts at once, tokenizing
-included. `engine` asks the engine of the service for one item at a time, tokenized
-beforehand, with a pause before each.
+included, with vLLM's own bounds of a step. `engine` asks the engine of the service for one
+item at a time, tokenized beforehand, with a pause before each.
 """
 
 import asyncio
@@ -43,8 +43,6 @@ def _run_offline(settings: Settings, checkpoint: Checkpoint, encoder: PromptEnco
         load_format="safetensors",
         skip_tokenizer_init=True,
         max_model_len=checkpoint.max_tokens,
-        max_num_batched_tokens=max(settings.max_batched_tokens, checkpoint.max_tokens),
-        max_num_seqs=settings.max_batched_items,
         enforce_eager=True,
         kv_cache_memory_bytes=settings.kv_cache_mib * 2**20,
     )

@@ -18,6 +18,8 @@ def prepare_environment(settings: Settings) -> None:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
+        # A thread that waits sleeps: spinning ones would keep HTTP from the cores they share.
+        "OMP_WAIT_POLICY": "PASSIVE",
         # One thread of Rust per tokenizing thread: the other cores belong to the engine.
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_PLUGINS": "",

@@ -48,11 +48,11 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the engine. float32 is what exports are proven with; take bfloat16 for a
     7B on a GPU."""
-    engine_threads: int = Field(default=max(1, (os.cpu_count() or 2) - 1), ge=1)
-    """CPU threads of each engine. One core is left for HTTP and tokenizing."""
-    max_batched_tokens: int = Field(default=2048, ge=64)
-    """Prompt tokens in one step of the engine: more is faster in bulk, but a live turn may
-    have to wait for one step."""
+    engine_threads: int = Field(default=os.cpu_count() or 1, ge=1)
+    """CPU threads of each engine. HTTP and tokenizing share the cores with them."""
+    max_batched_tokens: int = Field(default=1024, ge=64)
+    """Prompt tokens in one step of the engine: a live turn may have to wait for one. On a CPU
+    more is slower, the caches no longer hold a step; on a GPU more is faster in bulk."""
     max_batched_items: int = Field(default=128, ge=1)
     """Items in one step of the engine."""
     kv_cache_mib: int = Field(default=256, ge=16)

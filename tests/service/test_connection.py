@@ -66,6 +66,28 @@ async def test_a_head_that_comes_drop_by_drop_gains_no_time() -> None:
         writer.close()
 
 
+async def test_headers_without_end_are_refused() -> None:
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        writer.write(HEAD + b"X-Long: 1\r\n" * 1000 + b"\r\n")
+        assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        long = HEAD + b"X-Long: "
+        writer.write(long + b"1" * (64 * 1024 + 1 - len(long)))
+        assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+async def test_the_rest_of_a_refused_body_is_no_head() -> None:
+    """A client may still be sending when it is answered."""
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: here\r\nContent-Length: 300000\r\n\r\n")
+        assert await read_answer(reader) == b"HTTP/1.1 404 Not Found"
+        writer.write(b"x" * 300_000 + HEAD + b"\r\n")
+        assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.close()
+
+
 async def test_slow_bodies_and_slow_answers_are_not_cut() -> None:
     async with (
         run_fake_service() as service,

@@ -70,13 +70,12 @@ class EpochSampler(Sampler[int]):
             if count == len(places):
                 drawn += places
                 continue
-            first = self.epoch * count
-            for number in range(first, first + count):
-                round_, position = divmod(number, len(places))
-                repetition = round_ - first // len(places)
-                drawn.append(
-                    self._shuffle(stratum, round_)[position] + repetition * len(self._lengths)
-                )
+            first, after = self.epoch * count, (self.epoch + 1) * count
+            oldest = first // len(places)
+            for round_ in range(oldest, -(-after // len(places))):
+                start = round_ * len(places)
+                shuffled = self._shuffle(stratum, round_)[max(first - start, 0) : after - start]
+                drawn += [place + (round_ - oldest) * len(self._lengths) for place in shuffled]
         return sorted(drawn)
 
     def _shuffle(self, stratum: Stratum, round_: int) -> list[int]:

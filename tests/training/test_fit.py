@@ -183,6 +183,9 @@ def test_validation_is_macro_recall_under_a_uniform_prior(
     expected = np.mean([hits[truth == label].mean() for label in range(7)])
     assert measured[f"{METRIC}_timss"] == pytest.approx(expected)
     assert measured[METRIC] == pytest.approx((expected + measured[f"{METRIC}_irf"]) / 2)
+    alone = [e for e in held_back if e.task == "timss"]  # as if IRF were an auxiliary task
+    judged = Validation(recipe, alone, rare, [TIMSS], tokenizer).measure(model)
+    assert judged == {METRIC: pytest.approx(expected), f"{METRIC}_timss": pytest.approx(expected)}
 
 
 def test_trainer_arguments_are_passed_on(

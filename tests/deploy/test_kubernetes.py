@@ -248,10 +248,10 @@ def test_pod_is_as_the_image_expects(overlay: list[Resource]) -> None:
     assert written and written <= mounts
 
 
-def test_cpu_replica_leaves_a_core_for_http() -> None:
+def test_cpu_replica_computes_on_the_cores_it_asks_for() -> None:
     resources = build(KUBERNETES / "overlays/cpu")
     cores = int(_container(resources)["resources"]["requests"]["cpu"])
-    assert int(_environment(resources)["NCAL_ENGINE_THREADS"]) == cores - 1
+    assert int(_environment(resources)["NCAL_ENGINE_THREADS"]) == cores
 
 
 def test_gpu_replica_has_one_gpu_and_a_checkpoint_of_its_own() -> None:

@@ -21,11 +21,11 @@ PARTS := contract training service benchmarks deploy tests
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help serve test lint typecheck pytest format lock checkpoint benchmark soak audit \
-        clean environment dev-environment
+.PHONY: help serve test lint typecheck pytest format lock checkpoint benchmark \
+        benchmark-training soak audit clean environment dev-environment
 
 help: ## Show the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu.
 	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)"
@@ -57,6 +57,9 @@ checkpoint: dev-environment ## Rebuild the bundled checkpoint from ../shared/dat
 
 benchmark: dev-environment ## Measure the service beside its peers; BENCHMARK_ARGS=--quick shortens it.
 	@$(RUN) -m benchmarks.serving $(BENCHMARK_ARGS)
+
+benchmark-training: dev-environment ## Measure the trainer beside the reference method.
+	@$(RUN) -m benchmarks.training $(BENCHMARK_ARGS)
 
 soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS passes options.
 	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)

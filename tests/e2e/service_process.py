@@ -32,12 +32,13 @@ class ServiceProcess:
         return self._log.read_text(encoding="utf-8")
 
     def find_engines(self) -> list[int]:
-        """Process ids of the engines, by the title that vLLM gives them."""
-        return [
+        """Process ids of the engines, by the title that vLLM gives them, in order of start."""
+        found = [
             process
             for process in find_session(self.process.pid)
             if b"EngineCore" in Path(f"/proc/{process}/cmdline").read_bytes()
         ]
+        return sorted(found, key=_read_start)
 
 
 def run_service(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -95,6 +96,11 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float = 60.0) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def _read_start(process: int) -> int:
+    """When a process started, in clock ticks since boot."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def _wait_for_line(process: subprocess.Popen[str], log: Path) -> str:

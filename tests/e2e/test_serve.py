@@ -270,7 +270,7 @@ def test_a_killed_engine_fails_what_is_pending_and_ends_the_process(tmp_path: Pa
             body = {"items": items}
             slow = asyncio.create_task(client.post("/classify/problem/batch", json=body))
             await asyncio.sleep(0.2)
-            first, _ = sorted(service.find_engines())  # loaded first, one after the other
+            first, _ = service.find_engines()  # loaded one after the other
             os.kill(first, signal.SIGSTOP)
             single = asyncio.create_task(client.post("/classify/problem", json={"text": "好"}))
             await asyncio.sleep(0.2)

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     max_waiting_tokens: int = Field(default=1_048_576, ge=1)
     """Prompt tokens that may wait for each engine; beyond it requests are refused with 503."""
 
-    max_wait_s: float = Field(default=0.6, gt=0.0)
+    max_wait_s: float = Field(default=0.45, gt=0.0)
     """Longest wait for the engine that a single item or a live turn is accepted for; when
     the queue promises more, it is refused with 503 at once."""
 

@@ -1,7 +1,7 @@
 """Examples that are trained on beside the labelled sources, but never held out or measured."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -57,7 +57,7 @@ def drop_auxiliary(model: PreTrainedModel, label_sets: Sequence[LabelSet]) -> Pr
     with torch.no_grad():
         score.weight.copy_(head[: len(names)])
     model.score = score
-    model.config.num_labels = model.num_labels = len(names)
+    model.config.num_labels = cast(Any, model).num_labels = len(names)
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: index for index, name in enumerate(names)}
     return model

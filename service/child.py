@@ -11,10 +11,12 @@ LOG_LEVEL = "NCAL_LOG_LEVEL"
 SERVICE_PID = "NCAL_SERVICE_PID"
 """Environment variables by which the service tells this process."""
 _INTERVAL_S = 1.0
+_NICENESS = 5
+"""Of the engine: on cores that both want, answers and refusals go before the next step."""
 
 
 def prepare_child() -> None:
-    """Log as the service does, leave Ctrl-C to it, and end when it is gone.
+    """Log as the service does, yield to it, leave Ctrl-C to it, and end when it is gone.
 
     vLLM's engine does not notice when the service is killed without warning: an orphan
     would hold the model's memory, on a GPU all of it.
@@ -22,6 +24,7 @@ def prepare_child() -> None:
     # Messages too: this process sees token ids and never a text, and why an engine did
     # not start must be known.
     configure_logs(os.environ[LOG_LEVEL], with_messages=True)
+    os.nice(_NICENESS)
     # A terminal sends Ctrl-C to both processes. Only the service may act on it: it drains
     # first, and then ends this one. vLLM sets a handler of its own, so it must be blocked.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))

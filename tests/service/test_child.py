@@ -39,6 +39,10 @@ def is_blocked(pid: int, number: int) -> bool:
     return bool(mask >> (number - 1) & 1)
 
 
+def find_niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
 def wait_until(is_true: Callable[[], bool]) -> bool:
     end = time.monotonic() + 60
     while not is_true() and time.monotonic() < end:
@@ -58,6 +62,7 @@ def test_a_killed_service_leaves_no_orphan(tmp_path: Path) -> None:
     child = int(parent.stdout.readline())
     assert is_running(child)
     assert wait_until(lambda: is_blocked(child, signal.SIGINT)), "Ctrl-C would reach the engine"
+    assert find_niceness(child) > find_niceness(parent.pid) or find_niceness(child) == 19
     assert not is_blocked(child, signal.SIGTERM)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()

@@ -11,7 +11,7 @@ LOG_LEVEL = "NCAL_LOG_LEVEL"
 SERVICE_PID = "NCAL_SERVICE_PID"
 """Environment variables by which the service tells this process."""
 _INTERVAL_S = 1.0
-_NICENESS = 5
+_NICENESS = 2
 """Of the engine: on cores that both want, answers and refusals go before the next step."""
 
 

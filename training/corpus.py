@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from contract.inputs import DialogueTurn, Problem, Speaker, Turn
 from contract.prompts import ContextWindow, format_message
 from training.errors import BadInput
+from training.recurrence import normalize_text
 from training.tokenizer import ASSISTANT, END, USER
 
 _WINDOW = ContextWindow()
@@ -70,7 +70,7 @@ def read_corpus(text_folder: Path, labelled_files: Sequence[Path]) -> Corpus:
 
     Raises BadInput if a file is missing or a line is not what it should be.
     """
-    judged = {_normalize(text) for path in labelled_files for text in _iterate_strings(path)}
+    judged = {normalize_text(text) for path in labelled_files for text in _iterate_strings(path)}
     corpus = Corpus()
     left_out = 0
     rows = list(_read_rows(text_folder / "math_problems.jsonl"))
@@ -78,7 +78,7 @@ def read_corpus(text_folder: Path, labelled_files: Sequence[Path]) -> Corpus:
         text, source = row["text"].strip(), row["source"]
         if not text or source == "tal-scq5k-analysis":
             continue
-        if _normalize(text) in judged:
+        if normalize_text(text) in judged:
             left_out += 1
             continue
         follower = rows[index + 1] if index + 1 < len(rows) else {}
@@ -87,7 +87,7 @@ def read_corpus(text_folder: Path, labelled_files: Sequence[Path]) -> Corpus:
         else:
             corpus.problems.append(text)
     for row in _read_rows(text_folder / "dialogid.jsonl"):
-        if row["text"].strip() and _normalize(row["text"]) not in judged:
+        if row["text"].strip() and normalize_text(row["text"]) not in judged:
             corpus.sentences.append((row["text"].strip(), row["label"]))
     for row in _read_rows(text_folder / "dialogues.jsonl"):
         corpus.dialogues.append([turn.strip() for turn in row["text"].split("\n") if turn.strip()])
@@ -162,7 +162,3 @@ def _iterate_strings(path: Path) -> Iterator[str]:
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         yield row.get("question") or row.get("dialog_content") or ""
-
-
-def _normalize(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKC", text) if c.isalnum())

@@ -31,14 +31,6 @@ logging.set_verbosity_error()
 FIXED = {"init": "etf", "trainable": False}
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fit")
-    make_backbone(folder / "backbone")
-    make_data(folder)
-    return folder
-
-
 def read(recipe: TrainRecipe) -> list[Example]:
     return read_examples(recipe.sources, BUILT_IN, folds=2)
 

@@ -14,7 +14,7 @@ import torch
 
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training import killed_run
-from tests.training.tiny import make_backbone, make_data, make_recipe
+from tests.training.tiny import make_recipe
 from training.data import read_examples
 from training.errors import BadInput
 from training.fit import fit
@@ -27,14 +27,6 @@ from training.trainer import CollapseTrainer
 Weights = dict[str, torch.Tensor]
 OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "accumulation": 2, "save_steps": 4}
 CHANGES = {"drop_following": 0.4, "perturb_numbers": 0.5, "drop_tokens": 0.1}
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("resume")
-    make_backbone(folder / "backbone")
-    make_data(folder)
-    return folder
 
 
 def make(workplace: Path, **changes: Any) -> TrainRecipe:

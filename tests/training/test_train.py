@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import training.objective
 from contract.labels import BUILT_IN, IRF, TIMSS
 from contract.manifest import read_manifest
-from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
+from tests.training.tiny import make_recipe, write_lines
 from training.__main__ import main
 from training.batches import TrainingExamples, build_encoder
 from training.crossvalidate import MODES, crossvalidate, split_folds
@@ -26,14 +26,6 @@ from training.kept import check_work, read_arrays
 from training.model import load_tokenizer
 from training.recipe import TrainRecipe
 from training.train import prepare
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workplace")
-    make_backbone(folder / "backbone")
-    make_data(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

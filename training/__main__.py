@@ -20,9 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     run: Callable[[argparse.Namespace], None] = options.run
     try:
-        run(options)
+        if os.environ.get("WORLD_SIZE", "1") == "1":
+            run(options)
+        else:
+            from training.processes import run_in_first  # late: --help must not wait for torch
+
+            run_in_first(lambda: run(options))
     except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
+        rank = int(os.environ.get("RANK", "0"))  # what stops all processes is said by each
+        print(f"error{f' in process {rank}' if rank else ''}: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from training.errors import BadInput
+from training.processes import count_processes
 from training.recipe import TrainRecipe
 from training.validation import METRIC
 
@@ -34,13 +35,19 @@ def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> Traini
 
 def _collect(recipe: TrainRecipe, items: int, run_folder: Path) -> dict[str, Any]:
     options = recipe.optimisation
+    processes = count_processes()
+    if options.batch_size % processes:
+        raise BadInput(
+            f"optimisation.batch_size {options.batch_size} cannot be shared evenly among "
+            f"{processes} processes; choose a multiple of {processes}"
+        )
     steps = items // (options.batch_size * options.accumulation) * options.epochs
     saving = "epoch" if options.save_steps is None else "steps"
     validated = options.validation_share > 0
     arguments: dict[str, Any] = {
         "output_dir": str(run_folder),
         "num_train_epochs": options.epochs,
-        "per_device_train_batch_size": options.batch_size,
+        "per_device_train_batch_size": options.batch_size // processes,
         "gradient_accumulation_steps": options.accumulation,
         "learning_rate": options.learning_rate,
         "weight_decay": options.weight_decay,
@@ -51,6 +58,8 @@ def _collect(recipe: TrainRecipe, items: int, run_folder: Path) -> dict[str, Any
         "torch_compile": options.compile,
         "gradient_checkpointing": options.gradient_checkpointing,
         "dataloader_drop_last": True,
+        # Every weight has a gradient in every step: no need to look for those without.
+        "ddp_find_unused_parameters": False,
         "remove_unused_columns": False,
         "logging_steps": 50,
         "save_strategy": saving,

@@ -17,6 +17,7 @@ from training.model import add_lora, load_classifier, merge_lora
 from training.objective import Objective
 from training.prediction import AnyModel, predict_features
 from training.prediction import predict_scores as predict_scores
+from training.processes import call_all, is_first, share
 from training.recipe import TrainRecipe
 from training.resume import close_run, describe_run, name_write_errors, open_run
 from training.sampling import split_validation
@@ -33,21 +34,48 @@ def fit(
     tokenizer: PreTrainedTokenizerBase,
     *,
     run_folder: Path,
+    support: Support | None = None,
 ) -> PreTrainedModel:
     """Fine-tune the backbone on the examples and `recipe.support`; return the merged model.
 
-    It is in float32 and has the heads of `label_sets` alone.
+    It is in float32 and has the heads of `label_sets` alone. `support` is what `read_support`
+    returns, for whoever fits more than once; None reads it.
 
     With a validation share part of them only chooses the checkpoint. A run that was killed
     goes on from its last checkpoint in `run_folder`, to the same weights as an unbroken one;
-    when a run is through its checkpoints are removed, the logs stay.
+    when a run is through its checkpoints are removed, the logs stay. With several processes
+    each has its share of every batch, and the first returns the model.
 
     Raises BadInput if the folder holds an unfinished run of another recipe or other data, or
     cannot be written; LossError if the loss is not a number.
     """
+    if support is None:
+        support = read_support(recipe)
+    merged = call_all(_train, recipe, examples, label_sets, tokenizer, run_folder, support)
+    if recipe.loss.sees_cosines:
+        training, _ = split_validation(
+            examples, recipe.optimisation.validation_share, recipe.optimisation.seed
+        )
+        sample = [example.item for example in choose_sample(training, recipe.optimisation.seed)]
+        prompts = build_encoder(tokenizer, recipe.prompt).encode(sample)
+        features = predict_features(merged, prompts, tokenizer.pad_token_id)
+        merged = fold_cosines(merged, features, recipe.loss.scale)
+    if is_first():
+        close_run(run_folder)
+    return drop_auxiliary(merged, label_sets)
+
+
+def _train(
+    recipe: TrainRecipe,
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+    run_folder: Path,
+    support: Support,
+) -> PreTrainedModel:
+    """The part of a fit that every process has a share of; returns the merged model."""
     options = recipe.optimisation
     set_seed(options.seed)
-    support = read_support(recipe)
     every_set = [*label_sets, *support.label_sets]
     model = build_model(recipe, every_set, tokenizer)
     training, held_back = split_validation(examples, options.validation_share, options.seed)
@@ -56,19 +84,11 @@ def fit(
         trainer = _build_trainer(
             recipe, model, training, held_back, support, label_sets, tokenizer, run_folder
         )
-        with trainer.args.main_process_first(local=False):
-            checkpoint = open_run(run_folder, run)
+        checkpoint = share(open_run(run_folder, run) if is_first() else None)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.accelerator.wait_for_everyone()  # what others still read must not be removed yet
     plain = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    merged = cast(PreTrainedModel, merge_lora(plain).float().eval())
-    if recipe.loss.sees_cosines:
-        sample = [example.item for example in choose_sample(training, options.seed)]
-        prompts = build_encoder(tokenizer, recipe.prompt).encode(sample)
-        features = predict_features(merged, prompts, tokenizer.pad_token_id)
-        merged = fold_cosines(merged, features, recipe.loss.scale)
-    if trainer.is_world_process_zero():
-        close_run(run_folder)
-    return drop_auxiliary(merged, label_sets)
+    return cast(PreTrainedModel, merge_lora(plain).float().eval())
 
 
 def build_model(

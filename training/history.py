@@ -59,13 +59,9 @@ class CollapseHistory(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Measure the start; in a resumed run drop what was measured after the checkpoint."""
-        lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-        if not state.global_step:
-            kept = []
         if state.is_world_process_zero:
-            self._file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        if not kept:
+            self._drop_after(state.global_step)
+        if not state.global_step:
             self._measure(state, control)
 
     def on_epoch_end(
@@ -73,6 +69,11 @@ class CollapseHistory(TrainerCallback):
     ) -> None:
         """Measure after each epoch."""
         self._measure(state, control)
+
+    def _drop_after(self, step: int) -> None:
+        lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
+        kept = [line + "\n" for line in lines if step and json.loads(line)["step"] <= step]
+        self._file.write_text("".join(kept), encoding="utf-8")
 
     def _measure(self, state: TrainerState, control: TrainerControl) -> None:
         model: Any = self._trainer.model

@@ -83,6 +83,7 @@ class OptimisationRecipe(Settings):
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
+    """Examples of a batch, over all processes together."""
     accumulation: int = Field(default=1, ge=1)
     """Batches summed before a step; the TC pairs stay those of one batch."""
     sampling: Literal["instance", "square-root", "class-balanced"] = "instance"

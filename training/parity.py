@@ -25,6 +25,7 @@ from contract.prompts import Prompt
 from training.errors import BadInput
 from training.fit import predict_scores
 from training.probabilities import calibrate_logits
+from training.processes import leave_out_torchrun
 
 TOLERANCE = 1e-3
 """Largest difference of a probability between the two, in float32 (DESIGN.md, section 4)."""
@@ -111,7 +112,7 @@ def _run_engine(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float
             "VLLM_LOGGING_LEVEL": "ERROR",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "HF_HUB_OFFLINE": "1",
-        } | os.environ
+        } | leave_out_torchrun(os.environ)
         finished = subprocess.run(
             command, env=environment, check=False, capture_output=True, text=True
         )

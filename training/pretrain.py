@@ -16,6 +16,8 @@ from transformers import (
 )
 
 from training.corpus import Corpus, read_corpus
+from training.errors import BadInput
+from training.processes import count_processes
 from training.settings import Settings
 from training.tokenizer import train_tokenizer
 
@@ -50,6 +52,8 @@ class PretrainRecipe(Settings):
 
 def pretrain(recipe: PretrainRecipe) -> None:
     """Train tokenizer and model; write both to `recipe.output`."""
+    if count_processes() > 1:
+        raise BadInput("pretraining runs in one process; start it without torchrun")
     set_seed(recipe.seed)
     corpus = read_texts(recipe)
     tokenizer = train_tokenizer(corpus.iterate_texts(), vocab_size=recipe.vocab_size)

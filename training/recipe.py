@@ -11,8 +11,9 @@ from training.presets import apply_preset, fill_from_preset
 from training.settings import Settings
 
 RESERVED = frozenset({
-    "bf16", "data_seed", "dataloader_drop_last", "dataloader_persistent_workers", "do_eval",
-    "eval_delay", "eval_steps", "eval_strategy", "fp16", "gradient_accumulation_steps",
+    "bf16", "data_seed", "dataloader_drop_last", "dataloader_persistent_workers", "ddp_backend",
+    "ddp_timeout", "do_eval", "eval_delay", "eval_steps", "eval_strategy", "fp16",
+    "gradient_accumulation_steps",
     "gradient_checkpointing", "greater_is_better", "ignore_data_skip", "learning_rate",
     "load_best_model_at_end", "max_steps", "metric_for_best_model", "num_train_epochs",
     "output_dir", "per_device_eval_batch_size", "per_device_train_batch_size",
@@ -21,7 +22,8 @@ RESERVED = frozenset({
     "save_strategy", "save_total_limit", "seed", "torch_compile", "train_sampling_strategy",
     "use_cpu", "warmup_steps", "weight_decay",
 })  # fmt: skip
-"""Arguments of the Trainer that other keys of the recipe set, or that resuming relies on."""
+"""Arguments of the Trainer that other keys of the recipe set, or that resuming and
+`training.processes` rely on."""
 
 
 class LabelledFile(Settings):
@@ -129,7 +131,7 @@ class TrainRecipe(Settings):
     report_to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
     """Where the Trainer reports to; mlflow and wandb must be installed by whoever wants them."""
     trainer: dict[str, Any] = Field(default_factory=dict)
-    """Passed on to TrainingArguments: `logging_steps`, `ddp_timeout`, `dataloader_num_workers` …"""
+    """Passed on to TrainingArguments: `logging_steps`, `dataloader_num_workers` …"""
 
     @classmethod
     def apply_override(cls, raw: dict[str, Any], override: str) -> dict[str, Any]:
@@ -148,7 +150,9 @@ class TrainRecipe(Settings):
     @classmethod
     def _check_trainer(cls, trainer: dict[str, Any]) -> dict[str, Any]:
         if own := sorted(RESERVED & trainer.keys()):
-            raise ValueError(f"{', '.join(own)}: set by the recipe's own keys; leave it out here")
+            raise ValueError(
+                f"{', '.join(own)}: set by the recipe's own keys, or by how we train; leave it out"
+            )
         if trainer:
             from transformers import TrainingArguments  # late: it takes seconds
 

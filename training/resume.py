@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from transformers.trainer_callback import TrainerState
 from contract.labels import LabelSet
 from training.data import Example
 from training.errors import BadInput
+from training.processes import count_processes
 from training.recipe import TrainRecipe
 
 RUN_FILE = "run.json"
@@ -36,7 +36,7 @@ def describe_run(
     described["examples"] = _hash(
         f"{each.id} {each.task} {each.label} {each.item.model_dump_json()}" for each in examples
     )
-    described["processes"] = int(os.environ.get("WORLD_SIZE", "1"))
+    described["processes"] = count_processes()
     return described
 
 
@@ -86,12 +86,16 @@ def refuse_writing(folder: Path, error: Exception) -> BadInput:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """The Trainer writes its state last: if that can be read, so can the rest."""
+    """The Trainer writes its state last: if that can be read, so can the rest.
+
+    Only the other processes' random states may come later still.
+    """
     try:
         TrainerState.load_from_json(str(checkpoint / _STATE_FILE))
     except (OSError, ValueError, TypeError):
         return False
-    return True
+    others = range(1, count_processes())
+    return all((checkpoint / f"rng_state_{process}.pth").exists() for process in others)
 
 
 def _check_same(folder: Path, run: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from training.epochs import EpochSampler, EpochTeller
 from training.heads import find_head
 from training.model import compute_features
 from training.objective import Objective
+from training.processes import share
 from training.resume import refuse_writing
 from training.validation import Validation
 
@@ -61,15 +62,18 @@ class CollapseTrainer(Trainer):
         return (total, {"logits": scores}) if return_outputs else total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the parts of the loss, averaged since the last log."""
+        """Add the parts of the loss, averaged since the last log and over the processes."""
         if "loss" in logs:
-            logs |= self._objective.read_parts()
+            parts = self._objective.read_parts()
+            own = torch.tensor(list(parts.values()), dtype=torch.float64, device=self.args.device)
+            logs |= zip(parts, self.accelerator.reduce(own, "mean").tolist(), strict=True)
         super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Macro recall on the validation examples."""
         assert self._validation is not None  # the arguments evaluate only if there is one
-        metrics = self._validation.measure(cast(Any, self.model))
+        # All must keep the same checkpoint and stop at the same step, to the last bit.
+        metrics = share(self._validation.measure(cast(Any, self.model)))
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics

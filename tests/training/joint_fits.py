@@ -1,0 +1,71 @@
+"""Fits the recipes of a folder one after another, under torchrun in every process at once.
+
+`joint_fits.py FOLDER` reads `NAME.yaml` and writes `NAME.safetensors` and the log `NAME.json`
+into FOLDER. A recipe of the name `resumed` is broken off in its third step first.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from safetensors.torch import save_file
+
+from contract.labels import BUILT_IN, IRF, TIMSS
+from training.data import read_examples
+from training.fit import fit
+from training.model import load_tokenizer
+from training.processes import is_first
+from training.recipe import TrainRecipe
+from training.trainer import CollapseTrainer
+
+compute_loss, log = CollapseTrainer.compute_loss, CollapseTrainer.log
+
+
+class BrokenOffError(Exception):
+    """Stands for whatever ends a run."""
+
+
+def fit_recipe(path: Path, work: Path) -> None:
+    """Fit and write down what came out."""
+    recipe = TrainRecipe.read(path)
+    examples = read_examples(recipe.sources, BUILT_IN, folds=2)
+    logged: list[dict[str, float]] = []
+    CollapseTrainer.log = lambda self, logs, *rest: (  # type: ignore[method-assign]
+        log(self, logs, *rest),
+        logged.append(logs),
+    )[0]
+    tokenizer = load_tokenizer(recipe.backbone)
+    model = fit(recipe, examples, [TIMSS, IRF], tokenizer, run_folder=work / path.stem)
+    if is_first():
+        save_file(model.state_dict(), work / f"{path.stem}.safetensors")
+        (work / f"{path.stem}.json").write_text(json.dumps(logged))
+
+
+def break_off(path: Path, work: Path) -> None:
+    """End the fit of a recipe in its third step."""
+
+    def stop(self: CollapseTrainer, *arguments: Any, **options: Any) -> Any:
+        if self.state.global_step == 2:
+            raise BrokenOffError
+        return compute_loss(self, *arguments, **options)
+
+    CollapseTrainer.compute_loss = stop  # type: ignore[method-assign]
+    try:
+        fit_recipe(path, work)
+    except BrokenOffError:
+        CollapseTrainer.compute_loss = compute_loss  # type: ignore[method-assign]
+
+
+def fit_all(folder: Path, work: Path) -> None:
+    """All recipes of `folder`; results below `work`."""
+    for path in sorted(folder.glob("*.yaml")):
+        if path.stem == "resumed":
+            break_off(path, work)
+        fit_recipe(path, work)
+
+
+if __name__ == "__main__":
+    fit_all(Path(sys.argv[1]), Path(sys.argv[1]))
+    dist.destroy_process_group()

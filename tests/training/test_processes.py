@@ -1,0 +1,108 @@
+"""Two processes under torchrun: the weights of one, one checkpoint, one voice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from contract.manifest import read_manifest
+from tests.training import joint_fits
+from tests.training.tiny import make_recipe
+from training.arguments import build_arguments
+from training.errors import BadInput
+from training.processes import leave_out_torchrun
+from training.validation import METRIC
+
+# Gradients are what processes share; Adam would blow up how the last bits of tiny ones round.
+OPTIONS: dict[str, Any] = {"epochs": 2, "batch_size": 12, "learning_rate": 0.3}
+SGD = {"optim": "sgd", "logging_steps": 1}
+FIXED = {"init": "etf", "trainable": False}
+FITS: dict[str, dict[str, Any]] = {
+    "adapters": {"augmentation": {"drop_following": 0.4, "drop_tokens": 0.1}},
+    "cosine": {"lora": None, "loss": {"name": "cosine"},
+               "optimisation": {"gradient_checkpointing": True, "accumulation": 2}},
+    "fixed": {"loss": {"name": "dot-regression"}, "head": FIXED,
+              "optimisation": {"sampling": "class-balanced"}},
+    "resumed": {"optimisation": {"save_steps": 1, "validation_share": 0.2,
+                                 "early_stopping_patience": 3}},
+}  # fmt: skip
+
+
+def run_two(*command: str) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = leave_out_torchrun(os.environ) | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [*launcher, *command], env=environment, capture_output=True, text=True, timeout=240
+    )
+
+
+def make(workplace: Path, **changes: Any) -> Any:
+    options = OPTIONS | changes.pop("optimisation", {})
+    return make_recipe(workplace, optimisation=options, trainer=SGD, **changes)
+
+
+def assert_close(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.allclose(one[name], two[name], rtol=1e-4, atol=1e-5), name
+
+
+def test_two_processes_train_the_weights_of_one(workplace: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name, changes in FITS.items():
+        make(workplace, **changes).write(tmp_path / f"{name}.yaml")
+    finished = run_two(joint_fits.__file__, str(tmp_path))
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    joint_fits.fit_all(tmp_path, alone)
+    for name in FITS:
+        two, one = tmp_path / f"{name}.safetensors", alone / f"{name}.safetensors"
+        assert_close(load_file(one), load_file(two))
+        logs = [json.loads(path.with_suffix(".json").read_text()) for path in (one, two)]
+        keys = ("loss", "loss_cls", "loss_tc")
+        parts = [[entry[key] for entry in log for key in keys if key in entry] for log in logs]
+        assert parts[0] and parts[1] == pytest.approx(parts[0], rel=1e-3, abs=1e-4)
+        recalls = [[entry[METRIC] for entry in log if METRIC in entry] for log in logs]
+        assert recalls[0] == recalls[1] and bool(recalls[0]) == (name == "resumed")
+        assert not list(tmp_path.glob(f"{name}/checkpoint-*"))
+
+
+def test_the_whole_run_writes_and_says_everything_once(workplace: Path, tmp_path: Path) -> None:
+    """`train` as a user starts it, vLLM's proof included; the weights are those of one process."""
+    work = {"output": tmp_path / "out", "work": tmp_path / "work"}
+    recipe = make(workplace, evaluation={"folds": 2, "parity_items": 8}, **work)
+    recipe.write(tmp_path / "recipe.yaml")
+    finished = run_two("-m", "training", "train", "--recipe", str(tmp_path / "recipe.yaml"))
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for line in ("fold 1 of 2", "fold 2 of 2", "irf (live): macro recall", "checkpoint "):
+        assert finished.stdout.count(line) == 1
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.parity is not None and manifest.parity.max_probability_difference < 1e-3
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "work", "recipe.yaml"}
+    lines = (tmp_path / "work" / "final" / "collapse.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 0, 1, 1, 2, 2]
+
+    alone = make(workplace, output=tmp_path / "one", work=tmp_path / "one-work")
+    (tmp_path / "fit").mkdir()
+    alone.write(tmp_path / "fit" / "alone.yaml")
+    joint_fits.fit_all(tmp_path / "fit", tmp_path / "fit")
+    trained = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").state_dict()
+    assert_close(load_file(tmp_path / "fit" / "alone.safetensors"), trained)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "5")
+    with pytest.raises(BadInput, match="batch_size 12 cannot be shared evenly among 5 processes"):
+        build_arguments(make(workplace), 90, tmp_path)

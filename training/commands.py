@@ -245,9 +245,11 @@ def _ablate(options: Namespace) -> None:
 
 def _check(options: Namespace, recipe: TrainRecipe) -> None:
     from training.kept import check_work
+    from training.support import read_support
     from training.train import prepare
 
     _, examples, _ = prepare(recipe)
+    read_support(recipe)
     check_work(recipe)
     print(f"{options.recipe}: in order, {len(examples):,} examples")
 

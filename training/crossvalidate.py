@@ -22,6 +22,7 @@ from training.model import assign_rows
 from training.prediction import predict_features, predict_scores
 from training.recipe import TrainRecipe
 from training.sampling import prior_shift, thin_out
+from training.support import Support, list_trained, read_support
 
 MODES = ("retrospective", "live")
 
@@ -58,21 +59,25 @@ def crossvalidate(
     examples: Sequence[Example],
     label_sets: Sequence[LabelSet],
     tokenizer: PreTrainedTokenizerBase,
+    support: Support | None = None,
 ) -> dict[str, dict[str, HeldOut]]:
     """Train once a fold; return task → mode → held-out scores.
 
     Finished folds are kept in `recipe.work`, so a run that was broken off goes on with
     the next one. Problems know one mode only, `retrospective`. An imbalance ratio thins out
-    what is trained on, never what is held out.
+    what is trained on, never what is held out. `support` is what `read_support` returns;
+    None reads it.
     """
     claim_work(recipe)
+    if support is None:
+        support = read_support(recipe)
     numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
     for fold in range(recipe.evaluation.folds):
         if not fold_file(recipe, fold).exists():
             print(f"fold {fold + 1} of {recipe.evaluation.folds}", flush=True)
             training = thin_out(recipe, [examples[i] for i in np.flatnonzero(numbers != fold)])
             held_out = [examples[i] for i in np.flatnonzero(numbers == fold)]
-            arrays = _train_fold(recipe, fold, training, held_out, label_sets, tokenizer)
+            arrays = _train_fold(recipe, fold, training, held_out, label_sets, tokenizer, support)
             write_arrays(fold_file(recipe, fold), arrays)
     return read_held_out(recipe, examples, label_sets)
 
@@ -116,11 +121,13 @@ def _train_fold(
     held_out: Sequence[Example],
     label_sets: Sequence[LabelSet],
     tokenizer: PreTrainedTokenizerBase,
+    support: Support,
 ) -> Arrays:
     # Graphs of the models before would count against the compiler's limit of versions.
     torch.compiler.reset()
     start, cpu_start = time.perf_counter(), time.process_time()
-    model = fit(recipe, training, label_sets, tokenizer, run_folder=recipe.work / f"fold-{fold}")
+    run_folder = recipe.work / f"fold-{fold}"
+    model = fit(recipe, training, label_sets, tokenizer, run_folder=run_folder, support=support)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     encoder = build_encoder(tokenizer, recipe.prompt)
     items = [example.item for example in held_out]
@@ -135,7 +142,7 @@ def _train_fold(
     return {
         "retrospective": retrospective,
         "live": live,
-        "shift": prior_shift(recipe, training, label_sets),
+        "shift": prior_shift(recipe, list_trained(recipe, training, support), label_sets),
         "points": features @ np.linalg.qr(head.T).Q,
         "seconds": np.array(seconds),
         "cpu_seconds": np.array(cpu_seconds),

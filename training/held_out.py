@@ -27,6 +27,7 @@ from training.recipe import TrainRecipe
 from training.recurrence import find_recurring
 from training.report import write_report
 from training.sampling import thin_out
+from training.support import Support
 from training.zero_shot import score_zero_shot
 
 Evaluation = dict[str, dict[str, dict[str, Any]]]
@@ -40,9 +41,13 @@ def evaluate(
     label_sets: Sequence[LabelSet],
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
+    support: Support | None = None,
 ) -> tuple[HeldOutByTask, Evaluation]:
-    """Cross-validate; write `report/` (JSON, Markdown and figures) into `recipe.work`."""
-    crossvalidate(recipe, examples, label_sets, tokenizer)
+    """Cross-validate; write `report/` (JSON, Markdown and figures) into `recipe.work`.
+
+    `support` is what `read_support` returns; None reads it.
+    """
+    crossvalidate(recipe, examples, label_sets, tokenizer, support)
     _keep_zero_shot(recipe, label_sets, examples, tokenizer)
     return report(recipe, label_sets, examples)
 

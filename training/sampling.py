@@ -117,8 +117,8 @@ def prior_shift(
 ) -> NDArray[np.float32]:
     """What to subtract from all scores (rows,) so that each head answers for a uniform prior.
 
-    `examples` are those that were trained on. All zeros under the losses that see to it
-    themselves.
+    `examples` are those that batches were drawn from, support included. All zeros under the
+    losses that see to it themselves.
     """
     if not recipe.loss.prior_left:
         return np.zeros(sum(len(labels.labels) for labels in label_sets), dtype=np.float32)

@@ -11,6 +11,7 @@ from training.data import Example, read_examples, read_label_sets
 from training.heads import find_head
 from training.recipe import TrainRecipe
 from training.recurrence import normalize_text
+from training.sampling import split_validation
 
 
 class Support(NamedTuple):
@@ -45,6 +46,15 @@ def read_support(recipe: TrainRecipe) -> Support:
     tasks = [task for task in dict.fromkeys(s.task for s in recipe.support) if task not in own]
     per_epoch = {s.task: s.per_epoch for s in recipe.support if s.per_epoch is not None}
     return Support(examples, [known[task] for task in tasks], per_epoch)
+
+
+def list_trained(
+    recipe: TrainRecipe, examples: Sequence[Example], support: Support
+) -> list[Example]:
+    """What a fit on these examples draws its batches from: not what it holds back to validate."""
+    options = recipe.optimisation
+    training, _ = split_validation(examples, options.validation_share, options.seed)
+    return [*training, *support.examples]
 
 
 def drop_auxiliary(model: PreTrainedModel, label_sets: Sequence[LabelSet]) -> PreTrainedModel:

@@ -18,6 +18,7 @@ from training.model import assign_rows, load_tokenizer
 from training.parity import check_engine_installed
 from training.recipe import TrainRecipe
 from training.sampling import thin_out
+from training.support import read_support
 
 
 def train(recipe: TrainRecipe) -> Manifest:
@@ -27,11 +28,13 @@ def train(recipe: TrainRecipe) -> Manifest:
     """
     check_exportable(recipe)
     label_sets, examples, tokenizer = prepare(recipe)
-    held_out, evaluation = evaluate(recipe, label_sets, examples, tokenizer)
+    support = read_support(recipe)
+    held_out, evaluation = evaluate(recipe, label_sets, examples, tokenizer, support)
     if not final_folder(recipe).is_dir():
         training = thin_out(recipe, examples)
-        run_folder = recipe.work / "final"
-        keep_final(recipe, fit(recipe, training, label_sets, tokenizer, run_folder=run_folder))
+        folder = recipe.work / "final"
+        model = fit(recipe, training, label_sets, tokenizer, run_folder=folder, support=support)
+        keep_final(recipe, model)
     tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation)
     return export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
 

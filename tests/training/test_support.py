@@ -4,20 +4,24 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from contract.labels import BUILT_IN
 from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
 from training.batches import build_encoder
+from training.crossvalidate import crossvalidate, fold_file
 from training.data import read_examples
 from training.epochs import EpochSampler
 from training.fit import fit
 from training.heads import find_head
+from training.kept import read_arrays
 from training.model import load_tokenizer
 from training.prediction import predict_scores
 from training.recipe import TrainRecipe
 from training.support import read_support
+from training.validation import METRIC, Validation
 
 LABEL_SETS = [BUILT_IN["timss"], BUILT_IN["irf"]]
 
@@ -105,3 +109,41 @@ def test_a_task_of_the_checkpoint_is_never_cut_to_a_number(tmp_path: Path) -> No
     raw["support"][0]["per_epoch"] = 1
     with pytest.raises(ValueError, match="per_epoch is for auxiliary tasks"):
         TrainRecipe.model_validate(raw)
+
+
+def test_the_prior_to_subtract_is_that_of_what_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the folds as of validation: support counts, what is held back does not, drawn as drawn."""
+    make_backbone(tmp_path / "backbone")
+    options = {"epochs": 1, "validation_share": 0.34, "sampling": "square-root"}
+    recipe = make_supported(tmp_path, loss={"name": "cross-entropy"}, optimisation=options)
+    validated: list[Any] = []
+    monkeypatch.setattr(
+        Validation, "measure", lambda self, _: validated.append(self._shift) or {METRIC: 0.5}
+    )
+    examples = read_examples(recipe.sources, BUILT_IN, folds=2)
+    crossvalidate(recipe, examples, LABEL_SETS, load_tokenizer(recipe.backbone))
+    # Of 6 examples of a class 3 are in the fold and 1 of those is held back; 1 was written.
+    drawn = np.sqrt([2.0] * 6 + [3.0])
+    expected = np.log(np.concatenate([drawn / drawn.sum(), np.full(8, 1 / 8)]))
+    assert len(validated) == 2
+    for fold, shift in enumerate(validated):
+        assert shift[:15] == pytest.approx(expected)
+        assert read_arrays(fold_file(recipe, fold))["shift"] == pytest.approx(expected)
+
+
+def test_support_is_read_once_for_all_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_backbone(tmp_path / "backbone")
+    recipe = make_supported(tmp_path, optimisation={"epochs": 1})
+    reads: list[TrainRecipe] = []
+    monkeypatch.setattr(
+        "training.crossvalidate.read_support",
+        lambda recipe: reads.append(recipe) or read_support(recipe),
+    )
+    monkeypatch.setattr("training.fit.read_support", reads.append)
+    examples = read_examples(recipe.sources, BUILT_IN, folds=2)
+    crossvalidate(recipe, examples, LABEL_SETS, load_tokenizer(recipe.backbone))
+    assert reads == [recipe]

@@ -24,6 +24,12 @@ ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
     python3 deploy/setup/environment.py /opt/venv gpu --image
+# The one file that Triton would else compile at the start of the service.
+COPY deploy/setup/prebuilt_triton.py /opt/venv/prebuilt/
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/* \
+    && /opt/venv/bin/python /opt/venv/prebuilt/prebuilt_triton.py
 
 
 FROM ${PYTHON_IMAGE} AS base
@@ -45,17 +51,16 @@ WORKDIR /app
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "service"]
-# Ready means that a real prompt went through every engine. No proxy stands in between.
-HEALTHCHECK --interval=10s --timeout=7s --start-period=180s --retries=3 \
+# Ready means that a real prompt went through every engine. No proxy stands in between. A start
+# may take a quarter of an hour (a 7B on a GPU, a busy machine); one that fails ends by itself.
+HEALTHCHECK --interval=10s --timeout=7s --start-period=900s --retries=3 \
     CMD ["/opt/venv/bin/python", "-I", "-S", "-c", "from http.client import HTTPConnection as H; c = H('127.0.0.1', 8000, timeout=6); c.request('GET', '/health/ready'); raise SystemExit(c.getresponse().status != 200)"]
 
 
 FROM base AS gpu
-# Triton compiles a C file when it first meets the GPU's driver, which no build has, so this
-# image, unlike the CPU one, carries a C compiler (deploy/README.md, Images).
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
+# Where Triton finds what it would need a C compiler for (deploy/README.md, Images).
+ENV PYTHONPATH=/opt/venv/prebuilt \
+    TRITON_CACHE_MANAGER=prebuilt_triton:PrebuiltCache
 COPY --from=packages-gpu /opt/venv /opt/venv
 COPY contract contract
 COPY service service

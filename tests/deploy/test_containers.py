@@ -1,30 +1,16 @@
-"""The image and the compose files: what they say, and, where a Docker engine answers, what they do.
+"""The image and the compose files: what they say. What they do is seen in test_stack.py."""
 
-With an engine but no way to a registry the last test wants images of the names that
-Dockerfile and docker-compose.yml give; Grafana is left out where its image cannot be had.
-"""
-
+import os
 import re
-import signal
-import time
+import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
-from tests.deploy.compose_stack import (
-    BUILD_TIMEOUT_S,
-    IMAGE,
-    Stack,
-    has_image,
-    run_docker,
-    run_stack,
-    skip_without_engine,
-)
+from tests.deploy.compose_stack import find_compose
 from tests.deploy.expressions import ROOT
-from tests.deploy.live_stack import PROBLEM, TURN
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 OVERRIDES = ["deploy/docker-compose.gpu.yml", "deploy/docker-compose.keys.yml"]
@@ -60,10 +46,22 @@ def test_an_image_runs_without_rights_and_tells_its_health(target: str) -> None:
     assert "HF_HUB_OFFLINE=1" in stages["base"]
 
 
-def test_no_compiler_is_in_the_cpu_image() -> None:
+@pytest.mark.parametrize(("target", "packages"), [("cpu", ["libnuma1"]), ("gpu", [])])
+def test_no_compiler_is_in_an_image(target: str, packages: list[str]) -> None:
     stages = read_stages()
-    installed = re.findall(r"apt-get install ([^&]*)", join_lines(stages["base"] + stages["cpu"]))
-    assert [name for line in installed for name in line.split() if name[0] != "-"] == ["libnuma1"]
+    installed = re.findall(r"apt-get install ([^&]*)", join_lines(stages["base"] + stages[target]))
+    assert [name for line in installed for name in line.split() if name[0] != "-"] == packages
+
+
+def test_triton_finds_what_the_build_compiled_for_it() -> None:
+    """The module lies where Python looks, and Triton is told the class by its name."""
+    stages = read_stages()
+    [folder] = re.findall(r"prebuilt_triton.py (/opt/venv/\S+)/$", stages["packages-gpu"], re.M)
+    assert f"/opt/venv/bin/python {folder}/prebuilt_triton.py\n" in stages["packages-gpu"]
+    assert f"PYTHONPATH={folder} " in stages["gpu"]
+    [(module, name)] = re.findall(r"TRITON_CACHE_MANAGER=(\w+):(\w+)$", stages["gpu"], re.M)
+    source = (ROOT / "deploy/setup" / f"{module}.py").read_text(encoding="utf-8")
+    assert f"class {name}(" in source
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
@@ -110,6 +108,31 @@ def test_each_starts_when_the_one_before_is_healthy() -> None:
     healthy = {"condition": "service_healthy"}
     assert services["prometheus"]["depends_on"] == {"service": healthy}
     assert services["grafana"]["depends_on"] == {"prometheus": healthy}
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_compose_itself_merges_the_files(override: str) -> None:
+    command = find_compose()
+    if command is None:
+        pytest.skip("neither `docker compose` nor `docker-compose` is installed")
+    files = [argument for file in ("docker-compose.yml", override) for argument in ("-f", file)]
+    given = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+    done = subprocess.run(
+        [*command, "--env-file", ".env.example", *files, "config"],
+        cwd=ROOT,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    merged, base = yaml.safe_load(done.stdout)["services"], read_compose()["services"]
+    assert merged.keys() == base.keys()
+    for name, added in read_compose(override)["services"].items():
+        assert added["environment"].keys() <= merged[name]["environment"].keys()
+        volumes = [*base[name]["volumes"], *added.get("volumes", [])]
+        assert len(merged[name]["volumes"]) == len(volumes)
+        assert "127.0.0.1" in str(merged[name]["ports"])
 
 
 @pytest.mark.parametrize("file", ["docker-compose.yml", *OVERRIDES])
@@ -166,77 +189,3 @@ def test_the_service_knows_the_settings_it_is_given(file: str) -> None:
     from service.settings import Settings
 
     assert find_settings(file) <= {f"NCAL_{name.upper()}" for name in Settings.model_fields}
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_the_stack_runs_restarts_and_stops() -> None:
-    """The whole of it on a real engine: build, start, classify, scrape, crash, recover, stop."""
-    skip_without_engine()
-    built = run_docker("build", "--network", "host", "--tag", IMAGE, ".", timeout_s=BUILD_TIMEOUT_S)
-    if "buildx component is missing" in built.stderr:
-        pytest.skip("this Docker has no BuildKit: its buildx plugin is not installed")
-    assert built.returncode == 0, built.stderr[-3000:]
-    images = {name: s["image"] for name, s in read_compose()["services"].items()}
-    if not has_image(images["prometheus"]):
-        pytest.skip(f"{images['prometheus']} is not here and cannot be pulled")
-    services = ["service", "prometheus"]
-    if has_image(images["grafana"]):
-        services.append("grafana")
-    with run_stack(services) as stack:
-        check_rights(stack)
-        check_classification(stack)
-        check_scrape(stack)
-        if "grafana" in services:
-            check_dashboards(stack)
-        kill_engine(stack)
-        stack.wait_until_healthy(restarts=1)
-        check_classification(stack)
-        stack.compose("stop", "service")
-        assert stack.inspect("{{.State.ExitCode}} {{.State.OOMKilled}}") == "0 false"
-
-
-def check_rights(stack: Stack) -> None:
-    assert stack.run_inside("id", "-u").stdout == "10001\n"
-    assert stack.run_inside("touch", "/app/file").returncode != 0
-    assert stack.run_inside("touch", "/cache/file").returncode == 0
-    assert stack.run_inside("sh", "-c", "command -v gcc cc clang").stdout == ""
-
-
-def check_classification(stack: Stack) -> None:
-    for path, item in (("/classify/problem", PROBLEM), ("/classify/dialogue-turn", TURN)):
-        response = httpx.post(f"{stack.service_url}{path}", json=item, timeout=60.0)
-        assert response.status_code == 200, response.text
-        assert abs(sum(response.json()["probabilities"].values()) - 1) < 1e-4
-
-
-def check_scrape(stack: Stack) -> None:
-    """Prometheus has found the service by its name and seen its metrics; every rule is loaded."""
-    end = time.monotonic() + 120.0
-    query = {"query": 'up{job="ncal-serve"} == 1'}
-    while time.monotonic() < end:
-        answer = httpx.get(f"{stack.prometheus_url}/api/v1/query", params=query).json()
-        if answer["data"]["result"]:
-            break
-        time.sleep(1.0)
-    assert len(answer["data"]["result"]) == 1, answer
-    groups = httpx.get(f"{stack.prometheus_url}/api/v1/rules").json()["data"]["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert rules and all(rule["health"] != "err" for rule in rules)
-
-
-def check_dashboards(stack: Stack) -> None:
-    found = httpx.get(f"{stack.grafana_url}/api/search", params={"type": "dash-db"}).json()
-    folder = ROOT / "deploy/grafana/dashboards"
-    assert len(found) == len(list(folder.glob("*.json")))
-
-
-def kill_engine(stack: Stack) -> None:
-    """Kill the engine's process, and nothing else, from inside the container."""
-    program = (
-        "import os, pathlib\n"
-        "for entry in pathlib.Path('/proc').glob('[0-9]*'):\n"
-        "    if b'EngineCore' in (entry / 'cmdline').read_bytes():\n"
-        f"        os.kill(int(entry.name), {signal.SIGKILL:d}); print('killed')\n"
-    )
-    assert stack.run_inside("python", "-c", program).stdout == "killed\n"

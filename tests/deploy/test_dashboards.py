@@ -1,5 +1,8 @@
 """Dashboards as files: made from their code, and in a form Grafana can draw."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,15 @@ PROVISIONING = ROOT / "deploy/grafana/provisioning"
 @pytest.mark.parametrize("path", generate(), ids=lambda path: path.name)
 def test_committed_file_is_what_its_source_makes(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == generate()[path], "run `python -m deploy`"
+
+
+def test_the_program_writes_them_all(tmp_path: Path) -> None:
+    copy = shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    for path in generate():
+        (copy.parent / path.relative_to(ROOT)).unlink()
+    subprocess.run([sys.executable, "-m", "deploy"], cwd=tmp_path, check=True, timeout=60)
+    for path, text in generate().items():
+        assert (copy.parent / path.relative_to(ROOT)).read_text(encoding="utf-8") == text
 
 
 def test_no_dashboard_lies_there_that_is_not_made() -> None:

@@ -197,6 +197,13 @@ def test_probes_ask_open_routes_and_wait_for_the_canary(overlay: list[Resource])
     assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
 
 
+def test_image_gives_a_start_as_long_as_kubernetes_does(overlay: list[Resource]) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    [start_s] = re.findall(r"--start-period=(\d+)s", dockerfile)
+    probe = _container(overlay)["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] <= int(start_s)
+
+
 def test_everything_points_at_the_same_pods(overlay: list[Resource]) -> None:
     labels = _find(overlay, "Deployment")["spec"]["template"]["metadata"]["labels"]
     service = _find(overlay, "Service")

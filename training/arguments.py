@@ -22,10 +22,15 @@ def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> Traini
     for reporter in recipe.report_to:
         if importlib.util.find_spec(reporter) is None:
             raise BadInput(f"report_to: {reporter} is not installed; pip install {reporter}")
-    if sharded := [name for name in ("fsdp", "deepspeed") if recipe.trainer.get(name)]:
+    if recipe.trainer.get("deepspeed"):
         raise BadInput(
-            f"trainer.{sharded[0]}: the export needs whole weights on each GPU; leave it out and "
-            "start with torchrun, with adapters (lora) if the backbone is large"
+            "trainer.deepspeed: the export cannot put DeepSpeed's parts of the weights together; "
+            "use trainer.fsdp under torchrun"
+        )
+    if recipe.trainer.get("fsdp") and count_processes() == 1:
+        raise BadInput(
+            "trainer.fsdp: shares the weights among several processes; start with torchrun "
+            "--nproc-per-node=GPUS -m training …"
         )
     try:
         return TrainingArguments(**_collect(recipe, items, run_folder) | recipe.trainer)

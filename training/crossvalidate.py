@@ -16,7 +16,7 @@ from training.batches import build_encoder
 from training.data import Example, strip_following
 from training.errors import BadInput
 from training.fit import fit
-from training.heads import find_head
+from training.heads import read_head
 from training.kept import claim_work, read_arrays, write_arrays
 from training.model import assign_rows
 from training.prediction import predict_features, predict_scores
@@ -132,7 +132,7 @@ def _train_fold(
     encoder = build_encoder(tokenizer, recipe.prompt)
     items = [example.item for example in held_out]
     features = predict_features(model, encoder.encode(items), tokenizer.pad_token_id)
-    head = find_head(model).detach().float().cpu().numpy()  # (rows, hidden)
+    head = read_head(model).numpy()  # (rows, hidden)
     retrospective = features @ head.T
     live = retrospective.copy()
     turns = [i for i, item in enumerate(items) if strip_following(item) != item]

@@ -1,9 +1,11 @@
 """One fine-tuning run: examples in, merged model out."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from contract.labels import LabelSet
@@ -52,6 +54,10 @@ def fit(
     if support is None:
         support = read_support(recipe)
     merged = call_all(_train, recipe, examples, label_sets, tokenizer, run_folder, support)
+    if torch.cuda.is_available():  # shards were put together on the CPU, but answer from the GPU
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.nn.Module.cuda(merged)
     if recipe.loss.sees_cosines:
         training, _ = split_validation(
             examples, recipe.optimisation.validation_share, recipe.optimisation.seed
@@ -87,7 +93,14 @@ def _train(
         checkpoint = share(open_run(run_folder, run) if is_first() else None)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.accelerator.wait_for_everyone()  # what others still read must not be removed yet
-    plain = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if trainer.is_fsdp_enabled:
+        # Each process holds a part of every weight; the first puts them together.
+        weights = trainer.accelerator.get_state_dict(trainer.model)
+        plain = build_model(recipe, every_set, tokenizer)
+        if is_first():
+            plain.load_state_dict(weights)
+    else:
+        plain = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     return cast(PreTrainedModel, merge_lora(plain).float().eval())
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.labels import Label, LabelSet
@@ -25,6 +26,16 @@ def find_head(model: torch.nn.Module) -> torch.nn.Parameter:
     if isinstance(score, ModulesToSaveWrapper):
         score = score.modules_to_save[score.active_adapters[0]]
     return cast(torch.nn.Parameter, score.weight)
+
+
+def read_head(model: torch.nn.Module) -> Tensor:
+    """A copy of the head in use, (all labels, hidden), float32 on the CPU.
+
+    Put together where FSDP has given each process a part: then all must ask.
+    """
+    weight = find_head(model).detach()
+    whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+    return whole.to("cpu", torch.float32, copy=True)
 
 
 def start_head(

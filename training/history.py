@@ -20,7 +20,7 @@ from contract.labels import LabelSet
 from training.batches import build_encoder
 from training.collapse import measure_collapse
 from training.data import Example
-from training.heads import find_head
+from training.heads import read_head
 from training.model import assign_rows
 from training.prediction import predict_features
 from training.recipe import TrainRecipe
@@ -78,7 +78,7 @@ class CollapseHistory(TrainerCallback):
     def _measure(self, state: TrainerState, control: TrainerControl) -> None:
         model: Any = self._trainer.model
         features = predict_features(model, self._prompts, self._pad)
-        head = find_head(model).detach().float().cpu().numpy()
+        head = read_head(model).numpy()
         for task, rows in self._rows.items():
             own = self._tasks == task
             measured = measure_collapse(features[own], self._labels[own], head[rows])

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from contract.prompts import Prompt
@@ -55,11 +56,14 @@ def _run(
     values = np.empty((len(prompts), width), dtype=np.float32)
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():  # FSDP goes on to write into what it gathered: no inference tensors
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = pad_prompts([prompts[i].token_ids for i in chosen], pad_token_id)
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
             values[chosen] = forward(batch).float().cpu().numpy()
+    for part in model.modules():
+        if isinstance(part, FSDPModule):  # it waits for a backward pass that does not come
+            part.reshard()
     model.train(was_training)
     return values

@@ -131,7 +131,8 @@ class TrainRecipe(Settings):
     report_to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
     """Where the Trainer reports to; mlflow and wandb must be installed by whoever wants them."""
     trainer: dict[str, Any] = Field(default_factory=dict)
-    """Passed on to TrainingArguments: `logging_steps`, `dataloader_num_workers` …"""
+    """Passed on to TrainingArguments: `logging_steps`, `dataloader_num_workers` …
+    `fsdp: true` shares the weights among the processes that torchrun starts."""
 
     @classmethod
     def apply_override(cls, raw: dict[str, Any], override: str) -> dict[str, Any]:

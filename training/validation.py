@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from contract.labels import LabelSet
 from training.batches import build_encoder
 from training.data import Example, strip_following
-from training.heads import find_head
+from training.heads import read_head
 from training.losses import cosine_logits
 from training.model import assign_rows
 from training.prediction import AnyModel, predict_features, predict_scores
@@ -64,5 +64,4 @@ class Validation:
         if not self._loss.sees_cosines:
             return predict_scores(model, self._prompts, self._pad).astype(np.float64)
         features = torch.from_numpy(predict_features(model, self._prompts, self._pad))
-        head = find_head(model).detach().cpu()
-        return cosine_logits(features, head, self._loss.scale).double().numpy()
+        return cosine_logits(features, read_head(model), self._loss.scale).double().numpy()

@@ -1,15 +1,18 @@
 """Fits the recipes of a folder one after another, under torchrun in every process at once.
 
 `joint_fits.py FOLDER` reads `NAME.yaml` and writes `NAME.safetensors` and the log `NAME.json`
-into FOLDER. A recipe of the name `resumed` is broken off in its third step first.
+into FOLDER. A recipe whose name ends in `resumed` is broken off in its third step first. One
+with `trainer.fsdp` shards its weights.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from accelerate import DistributedType, PartialState
 from safetensors.torch import save_file
 
 from contract.labels import BUILT_IN, IRF, TIMSS
@@ -30,6 +33,8 @@ class BrokenOffError(Exception):
 def fit_recipe(path: Path, work: Path) -> None:
     """Fit and write down what came out."""
     recipe = TrainRecipe.read(path)
+    if recipe.trainer.get("fsdp"):
+        allow_sharding_on_cpu()
     examples = read_examples(recipe.sources, BUILT_IN, folds=2)
     logged: list[dict[str, float]] = []
     CollapseTrainer.log = lambda self, logs, *rest: (  # type: ignore[method-assign]
@@ -41,6 +46,13 @@ def fit_recipe(path: Path, work: Path) -> None:
     if is_first():
         save_file(model.state_dict(), work / f"{path.stem}.safetensors")
         (work / f"{path.stem}.json").write_text(json.dumps(logged))
+
+
+def allow_sharding_on_cpu() -> None:
+    """torch shards on a CPU; accelerate asks for a GPU, so it is told that there is one."""
+    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
+    prepared = ("gloo", DistributedType.MULTI_GPU)
+    PartialState._prepare_backend = lambda *_: prepared  # type: ignore[method-assign]
 
 
 def break_off(path: Path, work: Path) -> None:
@@ -61,11 +73,12 @@ def break_off(path: Path, work: Path) -> None:
 def fit_all(folder: Path, work: Path) -> None:
     """All recipes of `folder`; results below `work`."""
     for path in sorted(folder.glob("*.yaml")):
-        if path.stem == "resumed":
+        if path.stem.endswith("resumed"):
             break_off(path, work)
         fit_recipe(path, work)
 
 
 if __name__ == "__main__":
+    dist.init_process_group("gloo")
     fit_all(Path(sys.argv[1]), Path(sys.argv[1]))
     dist.destroy_process_group()

@@ -201,7 +201,8 @@ def test_trainer_arguments_are_passed_on(
     ("changes", "reason"),
     [
         ({"report_to": ["wandb"]}, "wandb is not installed; pip install wandb"),
-        ({"trainer": {"fsdp": "full_shard"}}, r"trainer\.fsdp: the export needs whole weights"),
+        ({"trainer": {"fsdp": True}}, r"trainer\.fsdp: .* start with torchrun"),
+        ({"trainer": {"deepspeed": "zero3.json"}}, r"trainer\.deepspeed: .* use trainer\.fsdp"),
         ({"trainer": {"optim": "none"}}, "trainer: none is not a valid OptimizerNames"),
     ],
 )

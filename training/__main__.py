@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_command(parser, arguments)
     # Nothing is fetched unless the caller's environment says so; set before transformers loads.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     run: Callable[[argparse.Namespace], None] = options.run
     try:
         if os.environ.get("WORLD_SIZE", "1") == "1":

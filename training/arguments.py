@@ -1,6 +1,5 @@
 """From a recipe to the arguments of the Hugging Face Trainer."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from transformers import TrainingArguments
 from training.errors import BadInput
 from training.processes import count_processes
 from training.recipe import TrainRecipe
+from training.tracking import check_trackers
 from training.validation import METRIC
 
 
@@ -19,9 +19,7 @@ def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> Traini
     Raises BadInput for a reporter that is not installed, for values the Trainer refuses, and
     for weights in shards: no checkpoint could be exported from them when training is over.
     """
-    for reporter in recipe.report_to:
-        if importlib.util.find_spec(reporter) is None:
-            raise BadInput(f"report_to: {reporter} is not installed; pip install {reporter}")
+    check_trackers(recipe)
     if recipe.trainer.get("deepspeed"):
         raise BadInput(
             "trainer.deepspeed: the export cannot put DeepSpeed's parts of the weights together; "
@@ -75,6 +73,7 @@ def _collect(recipe: TrainRecipe, items: int, run_folder: Path) -> dict[str, Any
         # An early stop counts on from where the killed run was.
         "restore_callback_states_from_checkpoint": True,
         "report_to": list(recipe.report_to),
+        "run_name": f"{recipe.name} {run_folder}",
         "seed": options.seed,
     }
     if options.save_steps is not None:

@@ -246,8 +246,10 @@ def _ablate(options: Namespace) -> None:
 def _check(options: Namespace, recipe: TrainRecipe) -> None:
     from training.kept import check_work
     from training.support import read_support
+    from training.tracking import check_trackers
     from training.train import prepare
 
+    check_trackers(recipe)
     _, examples, _ = prepare(recipe)
     read_support(recipe)
     check_work(recipe)

@@ -24,6 +24,7 @@ from training.recipe import TrainRecipe
 from training.resume import close_run, describe_run, name_write_errors, open_run
 from training.sampling import split_validation
 from training.support import Support, drop_auxiliary, read_support
+from training.tracking import RunEnd, name_project, name_tracker_errors
 from training.trainer import CollapseTrainer
 from training.trainer import LossError as LossError
 from training.validation import Validation
@@ -86,7 +87,8 @@ def _train(
     model = build_model(recipe, every_set, tokenizer)
     training, held_back = split_validation(examples, options.validation_share, options.seed)
     run = describe_run(recipe, [*examples, *support.examples], every_set)
-    with name_write_errors(run_folder):
+    name_project(recipe)
+    with name_write_errors(run_folder), name_tracker_errors():
         trainer = _build_trainer(
             recipe, model, training, held_back, support, label_sets, tokenizer, run_folder
         )
@@ -153,4 +155,5 @@ def _build_trainer(
         patience=options.early_stopping_patience,
     )
     trainer.add_callback(CollapseHistory(trainer, recipe, training, label_sets, tokenizer))
+    trainer.add_callback(RunEnd())
     return trainer

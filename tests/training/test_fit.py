@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -24,6 +25,7 @@ from training.model import load_tokenizer
 from training.prediction import predict_features, predict_scores
 from training.recipe import TrainRecipe
 from training.sampling import split_validation
+from training.tracking import name_tracker_errors
 from training.trainer import CollapseTrainer
 from training.validation import METRIC, Validation
 
@@ -119,7 +121,33 @@ def test_collapse_is_measured_at_the_start_and_after_each_epoch(
         find_head(model).detach().numpy()[7:],
     )
     assert {name: lines[-1][name] for name in expected} == pytest.approx(expected, rel=1e-3)
-    assert next(tmp_path.glob("runs/*/events.*")).stat().st_size > 0
+
+
+def test_collapse_and_validation_reach_the_tracker(workplace: Path, tmp_path: Path) -> None:
+    options = {"epochs": 2, "validation_share": 0.2}
+    run(make_recipe(workplace, optimisation=options, trainer={"logging_steps": 1}), tmp_path)
+    events = EventAccumulator(str(next(tmp_path.glob("runs/*"))))
+    events.Reload()
+    lines = [json.loads(line) for line in (tmp_path / FILE_NAME).read_text().splitlines()]
+    for task in BUILT_IN:
+        for name in ("nc1", "nc2_angles", "nc3", "nc4"):
+            written = [(e.step, e.value) for e in events.Scalars(f"train/collapse/{task}/{name}")]
+            expected = [(line["step"], line[name]) for line in lines if line["task"] == task]
+            assert written == [(step, pytest.approx(value)) for step, value in expected]
+    assert [event.step for event in events.Scalars("eval/macro_recall")] == [4, 8]
+    assert {"eval/macro_recall_irf", "train/loss_cls", "train/loss_tc"} <= set(
+        events.Tags()["scalars"]
+    )
+
+
+def test_a_tracker_that_refuses_is_named(tmp_path: Path) -> None:
+    """W&B raises when nobody is logged in; not installed here, so the class is made up."""
+    refusal = type("UsageError", (Exception,), {"__module__": "wandb.errors"})
+    remedy = r"report_to: wandb: no key; run `wandb login`"
+    with pytest.raises(BadInput, match=remedy), name_tracker_errors():
+        raise refusal("no key.\nmore")
+    with pytest.raises(KeyError), name_tracker_errors():
+        raise KeyError
 
 
 def test_the_sample_for_collapse_holds_every_class(workplace: Path) -> None:
@@ -200,7 +228,7 @@ def test_trainer_arguments_are_passed_on(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"report_to": ["wandb"]}, "wandb is not installed; pip install wandb"),
+        ({"report_to": ["wandb"]}, "wandb is not installed; pip install wandb, or leave it out"),
         ({"trainer": {"fsdp": True}}, r"trainer\.fsdp: .* start with torchrun"),
         ({"trainer": {"deepspeed": "zero3.json"}}, r"trainer\.deepspeed: .* use trainer\.fsdp"),
         ({"trainer": {"optim": "none"}}, "trainer: none is not a valid OptimizerNames"),

@@ -2,9 +2,10 @@
 
 `python -m benchmarks.serving [--quick]`: all systems run at once from the same checkpoint,
 get the same texts and take turns; what counts are ratios. All have float32 and eager
-execution; the rest is as each system chooses for itself: vLLM keeps one core back from its
-engine, the service lets engine and HTTP share them all (`--threads` and `--vllm-threads` say
-otherwise). The load generator is this process, the same for every server, on the same cores.
+execution; the rest is as each system comes: vLLM puts engine and worker into processes of
+their own and keeps one core back from them, the service has them in one process and lets
+engine and HTTP share all cores (`--threads` and `--vllm-threads` say otherwise). The load
+generator is this process, the same for every server, on the same cores.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from benchmarks.results import Result, make_table
 from benchmarks.samples import FULL, QUICK, Size
 from benchmarks.scenarios import Bench, render_prompts
 from benchmarks.systems import (
+    make_peer_environment,
     start_service,
     start_vllm_serve,
     start_worker,
@@ -39,14 +42,15 @@ def main() -> int:
     arguments = _read_arguments()
     settings = Settings(checkpoint=(arguments.checkpoint,), engine_threads=arguments.threads)
     stop_cleanly_on_sigterm()
-    prepare_environment(settings)  # all systems inherit it
+    peers = make_peer_environment(arguments.vllm_threads)
+    prepare_environment(settings)
     uvloop.install()
     logs = Path(tempfile.mkdtemp(prefix="ncal-benchmark-"))
     print(f"Logs of the systems: {logs}", file=sys.stderr)
     results: list[Result] = []
     with ExitStack() as stack:
         size = QUICK if arguments.quick else FULL
-        bench = _start_all(stack, settings, logs, size, arguments.vllm_threads)
+        bench = _start_all(stack, settings, logs, size, peers)
         scenarios.check_same_answers(bench)
         gc.collect()
         gc.freeze()  # our own garbage collection must not show in their latencies
@@ -66,7 +70,7 @@ def main() -> int:
 
 
 def _start_all(
-    stack: ExitStack, settings: Settings, logs: Path, size: Size, vllm_threads: int
+    stack: ExitStack, settings: Settings, logs: Path, size: Size, peers: Mapping[str, str]
 ) -> Bench:
     from transformers import AutoTokenizer
 
@@ -76,9 +80,9 @@ def _start_all(
     texts = make_problems(size.stream_items, seed=1)
     return Bench(
         service=stack.enter_context(start_service(settings, logs)),
-        peer=stack.enter_context(start_vllm_serve(settings, logs, vllm_threads)),
-        offline=stack.enter_context(start_worker("offline", settings, logs, vllm_threads)),
-        engine=stack.enter_context(start_worker("engine", settings, logs, settings.engine_threads)),
+        peer=stack.enter_context(start_vllm_serve(settings, logs, peers)),
+        offline=stack.enter_context(start_worker("offline", settings, logs, peers)),
+        engine=stack.enter_context(start_worker("engine", settings, logs, os.environ)),
         texts=texts,
         rendered=render_prompts(tokenizer, task, texts),
         rows=task.rows,
@@ -99,8 +103,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--vllm-threads",
         type=int,
-        default=max(1, (os.cpu_count() or 2) - 1),
-        help="CPU threads of `vllm serve` and `LLM.classify`",
+        help="CPU threads of `vllm serve` and `LLM.classify` (all but one, as vLLM chooses)",
     )
     parser.add_argument("--only", nargs="+", choices=[name for name, _ in scenarios.ALL])
     parser.add_argument(

@@ -31,8 +31,6 @@ from service.environment import prepare_environment
 from service.settings import BUNDLED_CHECKPOINT, Settings
 
 _MIB = 2**20
-_LONGEST_TEXT = 400
-"""Characters: more than the bundled checkpoint reads."""
 _PATIENT = ("--max-wait-s", "60", "--request-timeout-s", "600")
 """A refusal for want of speed is no fault of the kind that is looked for here."""
 
@@ -157,17 +155,10 @@ async def soak(
 
 
 async def _warm_up(address: Address) -> None:
-    """Fill what is filled once and stays.
-
-    The key/value cache: every page. oneDNN's cache of 1,024 primitives: four for each number
-    of tokens in a step, 0.3 MiB each, so steps of some 250 sizes.
-    """
+    """Touch every page of the key/value cache: it is filled once and stays."""
     for seed in range(2):
         texts = make_problems(1000, seed=seed)
         await run_batch(address, "/classify/problem/batch", texts)
-    text = "".join(texts)
-    for characters in range(1, _LONGEST_TEXT):
-        await run_batch(address, "/classify/problem/batch", [text[:characters]])
 
 
 def _read_vitals(service: RunningService) -> Vitals:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from service.settings import Settings
 
 START_TIMEOUT_S = 300.0
 PEER_MODEL = "peer"
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 class RunningService:
@@ -81,6 +82,16 @@ class Worker:
         return answer
 
 
+def make_peer_environment(threads: int | None) -> dict[str, str]:
+    """Return what vLLM itself runs in: this process's environment and nothing of the service.
+
+    To be called before `prepare_environment`. Without `threads` vLLM chooses its cores: all
+    but one. Else it is bound to so many, and keeps none back.
+    """
+    bound = {} if threads is None else {"VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}"}
+    return os.environ | _OFFLINE | bound
+
+
 def stop_cleanly_on_sigterm() -> None:
     """Let a benchmark that is told to stop take its systems down with it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -104,17 +115,21 @@ def start_service(settings: Settings, logs: Path, *options: str) -> Iterator[Run
 
 
 @contextmanager
-def start_worker(mode: str, settings: Settings, logs: Path, threads: int) -> Iterator[Worker]:
+def start_worker(
+    mode: str, settings: Settings, logs: Path, environment: Mapping[str, str]
+) -> Iterator[Worker]:
     """Start `benchmarks.worker` and wait until its engine is loaded."""
     command = [sys.executable, "-m", "benchmarks.worker", mode, str(settings.checkpoint[0])]
-    with _run(command, logs / f"{mode}.log", pipe=True, threads=threads) as process:
+    with _run(command, logs / f"{mode}.log", pipe=True, environment=environment) as process:
         worker = Worker(process)
         worker.read()
         yield worker
 
 
 @contextmanager
-def start_vllm_serve(settings: Settings, logs: Path, threads: int) -> Iterator[Address]:
+def start_vllm_serve(
+    settings: Settings, logs: Path, environment: Mapping[str, str]
+) -> Iterator[Address]:
     """Start `vllm serve` with its own bounds of a step, and wait until it is healthy."""
     (checkpoint,) = load_checkpoints(settings.checkpoint)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -128,19 +143,20 @@ def start_vllm_serve(settings: Settings, logs: Path, threads: int) -> Iterator[A
         "--load-format", "safetensors", "--max-model-len", str(checkpoint.max_tokens),
         "--kv-cache-memory-bytes", str(settings.kv_cache_mib * 2**20),
     ]  # fmt: skip
-    with _run(command, logs / "vllm-serve.log", threads=threads) as process:
+    with _run(command, logs / "vllm-serve.log", environment=environment) as process:
         _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, logs / "vllm-serve.log")
         yield Address("127.0.0.1", port)
 
 
 @contextmanager
 def _run(
-    command: Sequence[str], log: Path, *, pipe: bool = False, threads: int | None = None
+    command: Sequence[str],
+    log: Path,
+    *,
+    pipe: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command as a process group of its own; nothing of it is left behind."""
-    environment = dict(os.environ)
-    if threads is not None:
-        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service import dialogue, information, live, routes, stream
 from service.bodies import explain
+from service.direct_route import Shortcut
 from service.errors import InvalidInput, MethodNotAllowed, NotFound
 from service.keys import ApiKeys
 from service.middleware import Telemetry
@@ -54,6 +55,7 @@ def _find_classify_paths(app: FastAPI) -> list[str]:
 def _add_layers(app: FastAPI, core: Core, keys: ApiKeys) -> None:
     """Put the layers around the routes; the last one added is the outermost."""
     settings = core.settings
+    app.add_middleware(Shortcut, routes=app.routes)
     app.add_middleware(
         Security,
         keys=keys,

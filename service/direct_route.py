@@ -1,12 +1,13 @@
-"""A route that FastAPI documents but does not run."""
+"""Routes that FastAPI documents but does not run."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class DirectRoute(APIRoute):
@@ -27,3 +28,26 @@ class DirectRoute(APIRoute):
             await response(scope, receive, send)
 
         self.app = answer
+
+
+class Shortcut:
+    """The innermost ASGI layer: finds direct routes without parameters by their path.
+
+    The router would try one pattern after the other. Everything else goes on to it.
+    """
+
+    def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute]) -> None:
+        self._app = app
+        self._routes = {
+            (method, route.path): route
+            for route in routes
+            if isinstance(route, DirectRoute) and not route.param_convertors
+            for method in route.methods
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get((scope.get("method", ""), scope["path"]))
+        if route is None:
+            return await self._app(scope, receive, send)
+        scope.update(route=route, endpoint=route.endpoint, path_params={})
+        await route.app(scope, receive, send)

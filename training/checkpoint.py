@@ -60,16 +60,16 @@ def score_modes(
     folder: Path, head: Task, items: Sequence[AnyInput]
 ) -> dict[str, NDArray[np.float32]]:
     """Mode → raw logits (items, K) of the head, in float32, as a server would compute them."""
-    tokenizer = load_tokenizer(str(folder))
+    name, tokenizer = head.label_set.task, load_tokenizer(str(folder))
     model = _load_model(folder, head)
     encoder = PromptEncoder(
         tokenizer, version=head.prompt_version, max_tokens=head.max_tokens, window=head.window
     )
     seen = {"retrospective": list(items), "live": [strip_following(item) for item in items]}
     return {
-        mode: predict_scores(model, encoder.encode(seen[mode]), tokenizer.pad_token_id)[
-            :, list(head.rows)
-        ]
+        mode: predict_scores(
+            model, encoder.encode(seen[mode]), tokenizer.pad_token_id, title=f"{name}/{mode}"
+        )[:, list(head.rows)]
         for mode in list_modes(head.label_set)
     }
 

@@ -12,7 +12,7 @@ from training.checkpoint import name_trained_on, open_checkpoint, read_labelled,
 from training.metrics import evaluate_task
 from training.recurrence import find_recurring
 from training.report import write_report
-from training.tables import tabulate_calibration, tabulate_summary
+from training.tables import align_table, tabulate_calibration, tabulate_summary
 
 Results = dict[str, dict[str, Any]]
 """`TASK/MODE` → metrics."""
@@ -41,6 +41,8 @@ def evaluate_checkpoint(
     recurring = find_recurring(items, [each.item for each in known]) if training else None
     labels = np.array([example.label for example in examples])
     note = _describe(manifest, data, len(items))
+    if recurring is not None:
+        note += f" The texts of {recurring.sum():,} of them recur in the training files."
     print(note)
     logits = score_modes(folder, head, items)
     results = {
@@ -63,11 +65,12 @@ def evaluate_checkpoint(
         }
         for mode, scores in logits.items()
     }
-    print(f"\n{tabulate_summary(results)}\n{tabulate_calibration(results)}")
+    for table in (tabulate_summary(results), tabulate_calibration(results)):
+        print(f"\n{align_table(table)}", end="")
     if output is not None:
         arrays = {f"{task}/{mode}": (scores, labels) for mode, scores in logits.items()}
         write_report(output, results, arrays, [head.label_set], note=note)
-        print(f"report {output / 'report.md'}")
+        print(f"\nreport {output / 'report.md'}")
     return results
 
 

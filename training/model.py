@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 from contract.labels import LabelSet
 from training.errors import BadInput
@@ -69,9 +70,13 @@ def load_classifier(
 ) -> PreTrainedModel:
     """Load the decoder under a fresh bias-free `score` of shape (all labels, hidden)."""
     names = [f"{labels.task}/{label_id}" for labels in label_sets for label_id in labels.ids]
+    verbosity = logging.get_verbosity()
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
+        # That the head is new is no news; anything else that is missing is told below.
+        logging.set_verbosity_error()
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
             backbone,
+            output_loading_info=True,
             num_labels=len(names),
             id2label=dict(enumerate(names)),
             label2id={name: index for index, name in enumerate(names)},
@@ -82,6 +87,10 @@ def load_classifier(
         )
     except (OSError, ValueError) as error:
         raise BadInput(f"{backbone}: cannot be loaded as a classifier: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if missing := sorted(set(loading["missing_keys"]) - {"score.weight"}):
+        raise BadInput(f"{backbone}: lacks weights ({', '.join(missing[:3])} …); copy it again")
     model.config.use_cache = False
     return cast(PreTrainedModel, model)
 

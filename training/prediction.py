@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
+from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from contract.prompts import Prompt
@@ -20,15 +21,23 @@ AnyModel = PreTrainedModel | PeftModel
 
 
 def predict_scores(
-    model: AnyModel, prompts: Sequence[Prompt], pad_token_id: int, *, batch_size: int = 64
+    model: AnyModel,
+    prompts: Sequence[Prompt],
+    pad_token_id: int,
+    *,
+    batch_size: int = 64,
+    title: str = "",
 ) -> NDArray[np.float32]:
-    """Return all scores (items, rows of the head) in float32, in the order of the prompts."""
+    """Return all scores (items, rows of the head) in float32, in the order of the prompts.
+
+    A progress bar with a `title` is shown if there is one.
+    """
     width = cast(int, model.config.num_labels)
 
     def score(batch: Batch) -> Tensor:
         return cast(Tensor, model(**batch).logits)
 
-    return _run(model, prompts, pad_token_id, batch_size, width, score)
+    return _run(model, prompts, pad_token_id, batch_size, width, score, title)
 
 
 def predict_features(
@@ -40,7 +49,7 @@ def predict_features(
     def read(batch: Batch) -> Tensor:
         return compute_features(model, batch)[0]
 
-    return _run(model, prompts, pad_token_id, batch_size, width, read)
+    return _run(model, prompts, pad_token_id, batch_size, width, read, title="")
 
 
 def _run(
@@ -50,6 +59,7 @@ def _run(
     batch_size: int,
     width: int,
     forward: Callable[[Batch], Tensor],
+    title: str,
 ) -> NDArray[np.float32]:
     """One row of `width` values per prompt; the model is in evaluation mode meanwhile."""
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids))
@@ -57,7 +67,7 @@ def _run(
     was_training = model.training
     model.eval()
     with torch.no_grad():  # FSDP goes on to write into what it gathered: no inference tensors
-        for start in range(0, len(order), batch_size):
+        for start in tqdm(range(0, len(order), batch_size), title, disable=not title):
             chosen = order[start : start + batch_size]
             batch = pad_prompts([prompts[i].token_ids for i in chosen], pad_token_id)
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}

@@ -21,6 +21,23 @@ def write_table(
     return "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
 
 
+def align_table(table: str) -> str:
+    """A Markdown table for the terminal: columns under one another, no rules."""
+    header, rule, *rows = [
+        [cell.strip().replace("\\|", "|") for cell in line.strip("|").split(" | ")]
+        for line in table.splitlines()
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return "".join(
+        "  ".join(
+            cell.rjust(width) if mark.endswith(":") else cell.ljust(width)
+            for cell, width, mark in zip(row, widths, rule, strict=True)
+        ).rstrip()
+        + "\n"
+        for row in (header, *rows)
+    )
+
+
 _VARIANTS = {
     "without_recurring": "less texts that recur in training",
     "zero_shot": "before training (zero-shot)",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from contract.labels import IRF, TIMSS
 from tests.training.tiny import DECODERS, make_backbone, make_tokenizer
@@ -96,3 +97,19 @@ def test_a_missing_backbone_is_named(tmp_path: Path) -> None:
     (tmp_path / "plain" / "chat_template.jinja").unlink(missing_ok=True)
     with pytest.raises(BadInput, match="no chat template"):
         load_tokenizer(str(tmp_path / "plain"))
+
+
+def test_a_backbone_that_lacks_weights_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """transformers would draw them at random; that the head is new it need not say."""
+    backbone = str(make_backbone(tmp_path))
+    tokenizer = load_tokenizer(backbone)
+    capfd.readouterr()
+    load_classifier(backbone, tokenizer, [TIMSS])
+    assert "score.weight" not in "".join(capfd.readouterr())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"lacks weights \(model\.norm\.weight …\)"):
+        load_classifier(backbone, tokenizer, [TIMSS])

@@ -16,7 +16,13 @@ from training.metrics import evaluate_task
 from training.plots import draw_classes, project
 from training.probabilities import Floats, Ints
 from training.report import write_report
-from training.tables import Results, tabulate_classes, tabulate_summary, write_table
+from training.tables import (
+    Results,
+    align_table,
+    tabulate_classes,
+    tabulate_summary,
+    write_table,
+)
 
 
 def _simulate(label_set: LabelSet, items: int = 300) -> tuple[Floats, Ints, Floats]:
@@ -121,6 +127,16 @@ def test_tables_state_intervals_and_escape() -> None:
     assert write_table(["a", "b"], [["x|y", "1"]]).splitlines() == [
         "| a | b |", "| --- | ---: |", "| x\\|y | 1 |"
     ]  # fmt: skip
+
+
+def test_a_table_for_the_terminal_stands_in_columns() -> None:
+    rows = [["irf", "300", "0.8 [0.7, 0.9]"], ["a|b", "7", "–"]]
+    table = write_table(["set", "items", "recall"], rows)
+    assert align_table(table).splitlines() == [
+        "set  items          recall",
+        "irf    300  0.8 [0.7, 0.9]",
+        "a|b      7               –",
+    ]
 
 
 def test_set_without_labels_or_arrays_is_refused(

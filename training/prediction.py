@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
-from tqdm import tqdm
 from transformers import PreTrainedModel
+from transformers.utils.logging import tqdm
 
 from contract.prompts import Prompt
 from training.batches import pad_prompts
@@ -67,7 +67,7 @@ def _run(
     was_training = model.training
     model.eval()
     with torch.no_grad():  # FSDP goes on to write into what it gathered: no inference tensors
-        for start in tqdm(range(0, len(order), batch_size), title, disable=not title):
+        for start in tqdm(range(0, len(order), batch_size), desc=title, disable=not title):
             chosen = order[start : start + batch_size]
             batch = pad_prompts([prompts[i].token_ids for i in chosen], pad_token_id)
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}

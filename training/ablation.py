@@ -142,10 +142,15 @@ def _describe_run(ablation: Ablation, places: Sequence[str]) -> str:
     command = " \\\n  ".join(["python -m training ablate", *options])
     return (
         f"{recipe.evaluation.folds}-fold cross-validation of {ablation.items:,} examples, "
-        f"{len(ablation.seeds)} seeds, {recipe.optimisation.epochs} epochs, backbone "
-        f"{Path(recipe.backbone).name}; {datetime.date.today().isoformat()}, {_name_machine()}.\n"
+        f"{_count(len(ablation.seeds), 'seed')}, "
+        f"{_count(recipe.optimisation.epochs, 'epoch')}, backbone {Path(recipe.backbone).name}; "
+        f"{datetime.date.today().isoformat()}, {_name_machine()}.\n"
         f"\n```\n{command}\n```\n"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _name_machine() -> str:

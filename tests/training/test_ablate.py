@@ -62,6 +62,7 @@ def test_every_row_has_its_figures(results: Path) -> None:
         assert rows[0][2] == "–" == rows[1][3]
     collapse = tables["Collapse and cost"]
     assert len(collapse) == 2 + 2 and all(float(cell) >= 0 for cell in collapse[2][1:])
+    assert "of 90 examples, 2 seeds, 1 epoch, backbone backbone; " in text
     for option in (f"--presets {PRESETS} ", "--seeds 0,1 ", f"--results {results}\n"):
         assert option in text
 

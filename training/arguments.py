@@ -1,5 +1,6 @@
 """From a recipe to the arguments of the Hugging Face Trainer."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> Traini
             "trainer.fsdp: shares the weights among several processes; start with torchrun "
             "--nproc-per-node=GPUS -m training …"
         )
+    if recipe.optimisation.compile:
+        # The layers share one graph: ready in a quarter of the time of one for all, as fast.
+        os.environ.setdefault("ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION", "true")
     try:
         return TrainingArguments(**_collect(recipe, items, run_folder) | recipe.trainer)
     except (ValueError, TypeError, ImportError) as error:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from transformers import PreTrainedTokenizerBase
@@ -123,8 +122,6 @@ def _train_fold(
     tokenizer: PreTrainedTokenizerBase,
     support: Support,
 ) -> Arrays:
-    # Graphs of the models before would count against the compiler's limit of versions.
-    torch.compiler.reset()
     start, cpu_start = time.perf_counter(), time.process_time()
     run_folder = recipe.work / f"fold-{fold}"
     model = fit(recipe, training, label_sets, tokenizer, run_folder=run_folder, support=support)

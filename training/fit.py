@@ -82,6 +82,8 @@ def _train(
 ) -> PreTrainedModel:
     """The part of a fit that every process has a share of; returns the merged model."""
     options = recipe.optimisation
+    # Graphs of the models before would count against the compiler's limit of versions.
+    torch.compiler.reset()
     set_seed(options.seed)
     every_set = [*label_sets, *support.label_sets]
     model = build_model(recipe, every_set, tokenizer)

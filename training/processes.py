@@ -42,8 +42,11 @@ def run_in_first(command: Callable[[], None]) -> None:
                             timeout=_TIMEOUT)  # fmt: skip
     _calls = dist.new_group(backend="gloo", timeout=_PATIENCE)
     if is_first():
-        command()  # if it fails the process ends, and torchrun ends the others
-        _share(None, _calls)
+        try:
+            command()
+        finally:
+            if _calls is not None:  # else a call failed, and torchrun ends the others in it
+                _share(None, _calls)
     else:
         while call := _share(None, _calls):
             function, arguments = call
@@ -54,9 +57,14 @@ def run_in_first(command: Callable[[], None]) -> None:
 
 def call_all(function: Callable[..., T], *arguments: Any) -> T:
     """Call a module's function in every process at once; return what it returns in this one."""
-    if _calls is not None:
-        _share((function, arguments), _calls)
-    return function(*arguments)
+    global _calls
+    others = _calls
+    if others is not None:
+        _share((function, arguments), others)
+    _calls = None  # until the call is through nobody listens
+    result = function(*arguments)
+    _calls = others
+    return result
 
 
 def share(value: T) -> T:

@@ -123,9 +123,9 @@ def test_work_of_another_run_is_refused(
 ) -> None:
     recipe = str(workplace / "recipe.yaml")
     for command in (["train"], ["train", "--check"], ["report"], ["export"]):
-        assert main([*command, "--recipe", recipe, "optimisation.epochs=11"]) == 2
+        assert main([*command, "--recipe", recipe, "optimisation.epochs=4"]) == 2
         message = capsys.readouterr().err
-        assert "optimisation.epochs: 12 there, 11 now" in message
+        assert "optimisation.epochs: 5 there, 4 now" in message
         assert "choose another `work`" in message
     data = workplace / "problems.jsonl"
     text = data.read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_folds_of_an_earlier_release_are_read(workplace: Path, checkpoint: Path)
     held_out, evaluation = report(recipe, label_sets, examples)
     assert evaluation["irf"]["live"]["items"] == 48
     assert "zero_shot" not in evaluation["irf"]["live"]
-    with pytest.raises(BadInput, match=r"optimisation\.epochs: 12 there, 3 now"):
+    with pytest.raises(BadInput, match=r"optimisation\.epochs: 5 there, 3 now"):
         # The checkpoint that they led to says what they were.
         check_work(make_recipe(workplace, work=old, optimisation={"epochs": 3}))
     again = crossvalidate(recipe, examples, label_sets, tokenizer)

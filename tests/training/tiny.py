@@ -111,7 +111,7 @@ def make_recipe(folder: Path, **changes: Any) -> TrainRecipe:
         "prompt": {"version": "compact-1", "max_tokens": 64},
         "lora": {"rank": 4, "alpha": 8},
         "loss": {"name": "logit-adjusted", "tc_weight": 0.1},
-        "optimisation": {"epochs": 12, "batch_size": 16, "learning_rate": 1e-2, "bf16": False},
+        "optimisation": {"epochs": 5, "batch_size": 16, "learning_rate": 1e-2, "bf16": False},
         "evaluation": {"folds": 2, "parity_items": 40},
         "export_dtype": "float32",
     }

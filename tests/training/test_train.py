@@ -3,6 +3,8 @@
 import json
 import math
 import resource
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import training.objective
 from contract.labels import BUILT_IN, IRF, TIMSS
-from contract.manifest import read_manifest
+from contract.manifest import Manifest, read_manifest
 from tests.training.tiny import make_recipe, write_lines
 from training.__main__ import main
 from training.batches import TrainingExamples, build_encoder
 from training.crossvalidate import MODES, crossvalidate, split_folds
 from training.data import read_examples
 from training.errors import BadInput
+from training.export import export_checkpoint
 from training.fit import LossError, fit, predict_scores
 from training.held_out import evaluate, report
 from training.kept import check_work, read_arrays
@@ -29,12 +32,38 @@ from training.train import prepare
 
 
 @pytest.fixture(scope="module")
-def checkpoint(workplace: Path) -> Path:
-    """What `python -m training train` writes, vLLM's proof included."""
+def failure(workplace: Path) -> str:
+    """What `train` says when all is trained and the disk is full by the time of the export."""
     recipe = make_recipe(workplace)
     recipe.write(workplace / "recipe.yaml")
-    assert main(["train", "--recipe", str(workplace / "recipe.yaml")]) == 0
-    return recipe.output
+
+    def fill_disk(*arguments: Any) -> Manifest:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))  # the weights do not fit
+        try:
+            return export_checkpoint(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()) as said:
+        patch.setattr("training.train.export_checkpoint", fill_disk)
+        assert main(["train", "--recipe", str(workplace / "recipe.yaml")]) == 2
+    assert not recipe.output.exists() and not list(workplace.glob("*.partial"))
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(workplace: Path, failure: str) -> Path:
+    """What `python -m training export` then makes of it, vLLM's proof included."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("training.crossvalidate", "training.train"):
+            patch.setattr(f"{module}.fit", refuse_training)
+        assert main(["export", "--recipe", str(workplace / "recipe.yaml")]) == 0
+    return make_recipe(workplace).output
+
+
+def refuse_training(*_: Any, **__: Any) -> None:
+    raise AssertionError("trained again")
 
 
 def test_the_checkpoint_keeps_the_contract(checkpoint: Path, workplace: Path) -> None:
@@ -77,10 +106,7 @@ def test_it_has_learned(workplace: Path, checkpoint: Path) -> None:
 def test_finished_folds_are_not_trained_again(
     workplace: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr("training.crossvalidate.fit", refuse)
+    monkeypatch.setattr("training.crossvalidate.fit", refuse_training)
     recipe = make_recipe(workplace)
     label_sets, examples, tokenizer = prepare(recipe)
     held_out = crossvalidate(recipe, examples, label_sets, tokenizer)
@@ -91,31 +117,9 @@ def test_finished_folds_are_not_trained_again(
     (recipe.work / "elsewhere.npz").rename(recipe.work / "fold-1.npz")
 
 
-def test_a_failed_export_is_made_good_without_training(
-    workplace: Path,
-    checkpoint: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr("training.crossvalidate.fit", refuse)
-    monkeypatch.setattr("training.train.fit", refuse)
-    recipe = str(workplace / "recipe.yaml")
-    before = read_manifest(checkpoint)
-    checkpoint.rename(workplace / "aside")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))  # the weights do not fit
-    try:
-        assert main(["export", "--recipe", recipe]) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    message = capsys.readouterr().err
-    assert f"{checkpoint}: cannot be written" in message and "training export" in message
-    assert not checkpoint.exists() and not list(workplace.glob("*.partial"))
-    assert main(["train", "--recipe", recipe]) == 0
-    assert read_manifest(checkpoint) == before
+def test_a_failed_export_says_how_to_make_it_good(checkpoint: Path, failure: str) -> None:
+    assert f"{checkpoint}: cannot be written" in failure
+    assert "then run `python -m training export`: what was trained is kept" in failure
 
 
 def test_work_of_another_run_is_refused(

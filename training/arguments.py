@@ -17,8 +17,8 @@ from training.validation import METRIC
 def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> TrainingArguments:
     """Arguments for a run over `items` training examples; `recipe.trainer` has the last word.
 
-    Raises BadInput for a reporter that is not installed, for values the Trainer refuses, and
-    for weights in shards: no checkpoint could be exported from them when training is over.
+    Raises BadInput for a reporter that is not installed, for values the Trainer refuses, for
+    DeepSpeed, and for processes that do not fit the GPUs or what the recipe asks for.
     """
     check_trackers(recipe)
     if recipe.trainer.get("deepspeed"):
@@ -35,9 +35,15 @@ def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> Traini
         # The layers share one graph: ready in a quarter of the time of one for all, as fast.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION", "true")
     try:
-        return TrainingArguments(**_collect(recipe, items, run_folder) | recipe.trainer)
+        arguments = TrainingArguments(**_collect(recipe, items, run_folder) | recipe.trainer)
     except (ValueError, TypeError, ImportError) as error:
         raise BadInput(f"trainer: {error}") from error
+    if arguments.n_gpu > 1:  # the Trainer would split the model's work, and the pairs of a batch
+        raise BadInput(
+            f"{arguments.n_gpu} GPUs are visible to one process; start with torchrun "
+            f"--nproc-per-node={arguments.n_gpu} -m training …, or set CUDA_VISIBLE_DEVICES=0"
+        )
+    return arguments
 
 
 def _collect(recipe: TrainRecipe, items: int, run_folder: Path) -> dict[str, Any]:

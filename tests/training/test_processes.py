@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, TrainingArguments
 
 from contract.manifest import read_manifest
 from tests.training import joint_fits
@@ -128,4 +128,12 @@ def test_a_batch_that_cannot_be_shared_is_refused(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "5")
     with pytest.raises(BadInput, match="batch_size 12 cannot be shared evenly among 5 processes"):
+        build_arguments(make(workplace), 90, tmp_path)
+
+
+def test_one_process_that_sees_several_gpus_is_refused(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)  # as on a machine with two
+    with pytest.raises(BadInput, match="torchrun --nproc-per-node=2"):
         build_arguments(make(workplace), 90, tmp_path)

@@ -7,10 +7,11 @@ item at a time, tokenized beforehand, with a pause before each.
 """
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -23,16 +24,22 @@ TASK = "timss"
 
 
 def main(mode: str, directory: str) -> None:
+    # vLLM and its processes log to the standard output: what they take for it is the error
+    # output from here on, and `answers` is where it went before.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     settings = Settings(checkpoint=(Path(directory),))
     (checkpoint,) = load_checkpoints(settings.checkpoint)
     encoder = load_prompt_encoders(checkpoint)[TASK]
     if mode == "offline":
-        _run_offline(settings, checkpoint, encoder)
+        _run_offline(settings, checkpoint, encoder, answers)
     else:
-        asyncio.run(_run_engine(settings, checkpoint, encoder))
+        asyncio.run(_run_engine(settings, checkpoint, encoder, answers))
 
 
-def _run_offline(settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder) -> None:
+def _run_offline(
+    settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder, answers: BinaryIO
+) -> None:
     from vllm import LLM
     from vllm.inputs import TokensPrompt
 
@@ -46,7 +53,7 @@ def _run_offline(settings: Settings, checkpoint: Checkpoint, encoder: PromptEnco
         enforce_eager=True,
         kv_cache_memory_bytes=settings.kv_cache_mib * 2**20,
     )
-    _answer({"ready": True})
+    _answer(answers, {"ready": True})
     for line in sys.stdin.buffer:
         texts = orjson.loads(line)["texts"]
         started = time.perf_counter()
@@ -56,14 +63,16 @@ def _run_offline(settings: Settings, checkpoint: Checkpoint, encoder: PromptEnco
         seconds = time.perf_counter() - started
         assert len(outputs) == len(texts)
         tokens = sum(len(prompt.token_ids) for prompt in prompts)
-        _answer({"seconds": seconds, "tokens": tokens})
+        _answer(answers, {"seconds": seconds, "tokens": tokens})
 
 
-async def _run_engine(settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder) -> None:
+async def _run_engine(
+    settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder, answers: BinaryIO
+) -> None:
     from service.engine import start_engine
 
     engine = start_engine(checkpoint, settings, engines=1)
-    _answer({"ready": True})
+    _answer(answers, {"ready": True})
     while line := await asyncio.to_thread(sys.stdin.buffer.readline):
         order = orjson.loads(line)
         prompts = encoder.encode([Problem(text=text) for text in order["texts"]])
@@ -73,13 +82,13 @@ async def _run_engine(settings: Settings, checkpoint: Checkpoint, encoder: Promp
             started = time.perf_counter()
             await engine.score(prompt.token_ids)
             latencies_s.append(time.perf_counter() - started)
-        _answer({"latencies_s": latencies_s})
+        _answer(answers, {"latencies_s": latencies_s})
     await engine.shutdown()
 
 
-def _answer(content: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(orjson.dumps(content) + b"\n")
-    sys.stdout.buffer.flush()
+def _answer(answers: BinaryIO, content: dict[str, Any]) -> None:
+    answers.write(orjson.dumps(content) + b"\n")
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -56,8 +56,7 @@ def fit(
         support = read_support(recipe)
     merged = call_all(_train, recipe, examples, label_sets, tokenizer, run_folder, support)
     if torch.cuda.is_available():  # shards were put together on the CPU, but answer from the GPU
-        gc.collect()
-        torch.cuda.empty_cache()
+        _free_memory()
         torch.nn.Module.cuda(merged)
     if recipe.loss.sees_cosines:
         training, _ = split_validation(
@@ -81,6 +80,7 @@ def _train(
     support: Support,
 ) -> PreTrainedModel:
     """The part of a fit that every process has a share of; returns the merged model."""
+    _free_memory()
     options = recipe.optimisation
     # Graphs of the models before would count against the compiler's limit of versions.
     torch.compiler.reset()
@@ -106,6 +106,16 @@ def _train(
     else:
         plain = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     return cast(PreTrainedModel, merge_lora(plain).float().eval())
+
+
+def _free_memory() -> None:
+    """Free what fits before left behind: model, optimiser and Trainer refer to one another.
+
+    Otherwise a GPU would have to hold two of a 7B when the next fold begins.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def build_model(

@@ -1,5 +1,6 @@
 """Training on a tiny decoder: heads, losses, validation, and the history of collapse."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from training.batches import build_encoder
 from training.collapse import measure_collapse
 from training.data import Example, read_examples
 from training.errors import BadInput
-from training.fit import fit
+from training.fit import build_model, fit
 from training.heads import find_head
 from training.history import FILE_NAME, choose_sample
 from training.model import load_tokenizer
@@ -239,3 +240,23 @@ def test_what_the_trainer_cannot_do_is_said_at_once(
 ) -> None:
     with pytest.raises(BadInput, match=reason):
         run(make_recipe(workplace, **changes), tmp_path)
+
+
+def test_a_fit_starts_without_the_model_of_the_one_before(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[int] = []
+
+    def count_then_build(*arguments: Any) -> Any:
+        alive.append(sum(issubclass(type(each), PreTrainedModel) for each in gc.get_objects()))
+        return build_model(*arguments)
+
+    monkeypatch.setattr("training.fit.build_model", count_then_build)
+    recipe = make_recipe(workplace, optimisation={"epochs": 1})
+    gc.disable()  # or it would run by chance
+    try:
+        for name in ("first", "second"):
+            run(recipe, tmp_path / name)
+    finally:
+        gc.enable()
+    assert alive[0] == alive[1]

@@ -60,13 +60,14 @@ class Bench:
 
 def render_prompts(tokenizer: Tokenizer, task: Task, texts: Sequence[str]) -> list[str]:
     """Return what a client of `vllm serve` must send so that it gets the same prompts."""
+    messages = [
+        format_message(Problem(text=text), task.prompt_version, task.window) for text in texts
+    ]
     rendered: list[str] = [
         tokenizer.apply_chat_template(
-            [{"role": "user", "content": _format(task, text)}],
-            tokenize=False,
-            add_generation_prompt=True,
+            [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
         )
-        for text in texts
+        for message in messages
     ]
     return rendered
 
@@ -258,10 +259,6 @@ def measure_one_core(bench: Bench) -> Result:
         unit="ms",
         note=f"runs {spread([1e3 * each for each in seconds])}",
     )
-
-
-def _format(task: Task, text: str) -> str:
-    return format_message(Problem(text=text), task.prompt_version, task.window)
 
 
 def _take(texts: Sequence[str], count: int, turn: int) -> Sequence[str]:

@@ -7,7 +7,8 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +16,9 @@ import httptools
 import orjson
 
 from benchmarks.samples import Sample
+
+_BROKEN = 0
+"""In place of a status."""
 
 
 class Connection(asyncio.Protocol):
@@ -24,15 +28,28 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         self._parser: Any = None
         self._body: list[bytes] = []
-        self._reply: asyncio.Future[tuple[int, bytes]] | None = None
+        self._tell: Callable[[int | None], None] | None = None
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
         """Send a request; return status and body. ConnectionError if it breaks."""
-        self._reply = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+        def tell(status: int | None) -> None:
+            if not reply.done():
+                reply.set_result(status)
+
+        self.send(request, tell)
+        status = await reply
+        if status is None:
+            raise ConnectionResetError("the server closed the connection")
+        return status, b"".join(self._body)
+
+    def send(self, request: bytes, tell: Callable[[int | None], None]) -> None:
+        """Send a request; `tell` gets the status of the reply, None if the connection breaks."""
+        self._tell = tell
         self._parser = httptools.HttpResponseParser(self)
         self._body = []
         self._transport.write(request)
-        return await self._reply
 
     def close(self) -> None:
         self._transport.close()
@@ -46,15 +63,18 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(ConnectionResetError("the server closed the connection"))
+        self._finish(None)
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_result((self._parser.get_status_code(), b"".join(self._body)))
+        self._finish(self._parser.get_status_code())
+
+    def _finish(self, status: int | None) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(status)
 
 
 class Address(NamedTuple):
@@ -109,17 +129,8 @@ async def run_open_loop(
 
     A latency counts from when a request was due, so a client that falls behind shows.
     """
-    samples: list[Sample] = []
-    idle: deque[Connection] = deque()
+    sender = _Sender(address)
     draw = random.Random(seed)
-
-    async def send(due: float, request: bytes) -> None:
-        connection = idle.popleft() if idle else await address.connect()
-        status, _ = await connection.exchange(request)
-        samples.append(Sample(due, time.perf_counter(), status))
-        if connection.is_open:
-            idle.append(connection)
-
     due = time.perf_counter()
     end = due + seconds
     async with asyncio.TaskGroup() as group:
@@ -129,10 +140,44 @@ async def run_open_loop(
                 break
             if (early := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-            group.create_task(send(due, request))
-    for connection in idle:
-        connection.close()
-    return samples
+            if sender.idle:
+                sender.send(sender.idle.popleft(), due, request)
+            else:
+                group.create_task(sender.connect_and_send(due, request))
+    await sender.finish()
+    return sender.samples
+
+
+class _Sender:
+    """Sends without a task for each request: at high rates that would be what is measured."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._awaited = 0
+        self.idle: deque[Connection] = deque()
+        self.samples: list[Sample] = []
+
+    async def connect_and_send(self, due: float, request: bytes) -> None:
+        self.send(await self._address.connect(), due, request)
+
+    def send(self, connection: Connection, due: float, request: bytes) -> None:
+        self._awaited += 1
+        connection.send(request, partial(self._note, connection, due))
+
+    async def finish(self) -> None:
+        """Wait for all replies. ConnectionError if a connection broke instead."""
+        while self._awaited:
+            await asyncio.sleep(0.01)
+        if any(sample.status == _BROKEN for sample in self.samples):
+            raise ConnectionResetError("the server closed a connection")
+        for connection in self.idle:
+            connection.close()
+
+    def _note(self, connection: Connection, due: float, status: int | None) -> None:
+        self._awaited -= 1
+        self.samples.append(Sample(due, time.perf_counter(), status or _BROKEN))
+        if connection.is_open:
+            self.idle.append(connection)
 
 
 def ask(address: Address, path: str, content: Any) -> Any:

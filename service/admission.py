@@ -66,7 +66,9 @@ class Admission:
         self._waiting_tokens = 0
         self._running_items = 0
         self._running_tokens = 0
-        self._rate = DrainRate()
+        self._rate = DrainRate(least_tokens=max_running_tokens)
+        self.turnover = 0
+        """Changes whenever somebody who was refused might be let in, or told otherwise."""
         self.draining = asyncio.Event()
         """Set once nothing more is admitted; what lasts long should end then."""
         self._make_farewell: Callable[[], ServiceError] = _shutting_down
@@ -170,6 +172,7 @@ class Admission:
         to the caller.
         """
         self.draining.set()
+        self.turnover += 1
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
@@ -179,6 +182,7 @@ class Admission:
         """The engine has died: all that waits, and all that comes, leaves with EngineDead."""
         self._make_farewell = _engine_died
         self.draining.set()
+        self.turnover += 1
         self._fail_waiting()
 
     def _fail_waiting(self) -> None:
@@ -246,7 +250,7 @@ class Admission:
             self._room.leave(waiter.tokens)
         if waiter.timer is not None:
             waiter.timer.cancel()
-        self._note_idleness()
+        self._note_change()
 
     def _expire(self, waiter: Waiter) -> None:
         self._fail(waiter, _too_late())
@@ -288,9 +292,10 @@ class Admission:
         self._running_tokens -= tokens
         if self._queue:
             self._rate.count(tokens, self._clock())
-        self._note_idleness()
+        self._note_change()
         self._dispatch()
 
-    def _note_idleness(self) -> None:
+    def _note_change(self) -> None:
+        self.turnover += 1
         if not self._queue and not self._running_items:
             self._idle.set()

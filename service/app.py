@@ -19,12 +19,16 @@ from service.openapi import install_openapi
 from service.places import Places
 from service.rate_limit import RateLimit
 from service.requests import Core
-from service.security import DOCS_ASSETS, Security, SecurityHeaders
+from service.security import DOCS_ASSETS, Identification, Security, SecurityHeaders
 from service.settings import Settings
+from service.shedding import Shedder
 
 
 def create_app(core: Core, keys: ApiKeys) -> FastAPI:
-    """Build the application; the engines may still be loading."""
+    """Build the application; the engines may still be loading.
+
+    `state.shedder` is for the connections in front of it.
+    """
     app = FastAPIOffline(
         redoc_url=None,
         static_url=DOCS_ASSETS,
@@ -41,7 +45,11 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
         app.include_router(module.router)
     for path in _find_classify_paths(app):
         core.metrics.add_route(path, "POST")
-    _add_layers(app, core, keys)
+    identification = Identification(
+        keys, limit=_make_rate_limit(core.settings), open_metrics=core.settings.open_metrics
+    )
+    _add_layers(app, core, identification)
+    app.state.shedder = Shedder(core.lifecycle, core.metrics, identification)
     install_openapi(app)
     return app
 
@@ -52,15 +60,13 @@ def _find_classify_paths(app: FastAPI) -> list[str]:
     return [route.path for route in routes if route.path.startswith("/classify/")]
 
 
-def _add_layers(app: FastAPI, core: Core, keys: ApiKeys) -> None:
+def _add_layers(app: FastAPI, core: Core, identification: Identification) -> None:
     """Put the layers around the routes; the last one added is the outermost."""
     settings = core.settings
     app.add_middleware(Shortcut, routes=app.routes)
     app.add_middleware(
         Security,
-        keys=keys,
-        limit=_make_rate_limit(settings),
-        open_metrics=settings.open_metrics,
+        identification=identification,
         allowed_origins=settings.cors_origins,
     )
     app.add_middleware(Telemetry, metrics=core.metrics)

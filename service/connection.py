@@ -1,17 +1,28 @@
-"""A connection must say what it wants in time, and in few words."""
+"""A connection must say what it wants in time and in few words, and may be told no at once."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 _MOST_HEAD_BYTES = 64 * 1024
 
 
-def make_connection_type(head_timeout_s: float) -> type[asyncio.Protocol]:
+Refuse = Callable[[bytes, Scope], bytes | None]
+"""By the target of a POST and what its head says: headers and body of a 503, or None."""
+
+
+def make_connection_type(head_timeout_s: float, refuse: Refuse) -> type[asyncio.Protocol]:
     """Return what uvicorn's `http` option takes."""
-    return cast(type[asyncio.Protocol], partial(Connection, head_timeout_s=head_timeout_s))
+    made = partial(Connection, head_timeout_s=head_timeout_s, refuse=refuse)
+    return cast(type[asyncio.Protocol], made)
 
 
 class Connection(HttpToolsProtocol):
@@ -19,11 +30,13 @@ class Connection(HttpToolsProtocol):
 
     uvicorn bounds only the silence after a response. A first request that never comes, and
     one that comes drop by drop (slowloris), would each hold a socket for ever, and headers
-    without end would fill the memory.
+    without end would fill the memory. What `refuse` answers gets that answer before a task
+    is made for it.
     """
 
-    def __init__(self, *, head_timeout_s: float, **options: Any) -> None:
+    def __init__(self, *, head_timeout_s: float, refuse: Refuse, **options: Any) -> None:
         super().__init__(**options)
+        self._refuse = refuse
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
@@ -34,11 +47,12 @@ class Connection(HttpToolsProtocol):
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        # Any byte ends uvicorn's wait for a next request: an empty line, or what is left of
-        # a body that was refused.
-        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._expect_head()
         super().data_received(data)
+        # Any byte ends uvicorn's wait for a next request: an empty line, the beginning of a
+        # head, or what is left of a body that was refused. Most heads come whole, and the
+        # clock is then never set.
+        if self._head_timer is None and self._is_idle() and not self.timeout_keep_alive_task:
+            self._expect_head()
         if self._head_timer is not None and not self._is_in_body:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
@@ -47,7 +61,13 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         self._is_in_body = True
-        super().on_headers_complete()
+        refusal = None
+        if self._may_refuse():
+            refusal = self._refuse(self.url, cast(Scope, self.scope))
+        if refusal is None:
+            super().on_headers_complete()
+        else:
+            self._answer_refused(refusal)
 
     def on_message_complete(self) -> None:
         self._is_in_body = False
@@ -57,6 +77,28 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered, and none has become a WebSocket."""
+        is_free = self.cycle is None or self.cycle.response_complete
+        return is_free and self in self.connections
+
+    def _may_refuse(self) -> bool:
+        """Whether an answer could go out at once, and another request could follow it."""
+        return (
+            self.parser.get_method() == b"POST"
+            and self._is_idle()
+            and not self.flow.write_paused
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+        )
+
+    def _answer_refused(self, refusal: bytes) -> None:
+        head = [b"%s: %s\r\n" % each for each in self.server_state.default_headers]
+        self.transport.write(b"".join((STATUS_LINE[503], *head, refusal)))
+        # What is left of the body is then skipped, as of any request that has its answer.
+        self.cycle = cast(RequestResponseCycle, _ANSWERED)
+        self.on_response_complete()
+
     def _expect_head(self) -> None:
         self._head_bytes = 0
         self._head_timer = self.loop.call_later(self._head_timeout_s, self.transport.close)
@@ -65,3 +107,15 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Answered:
+    """What uvicorn asks of a request that has its answer."""
+
+    response_complete = True
+
+    def __init__(self) -> None:
+        self.message_event = asyncio.Event()
+
+
+_ANSWERED = _Answered()

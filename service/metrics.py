@@ -235,6 +235,11 @@ class Metrics:
         self.queue_oldest.set_function(lambda: read().oldest_s)
         self.running_items.set_function(lambda: read().running_items)
 
+    def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """Count a request that was answered, and how long that took."""
+        self.http_requests.labels(route, method, status).inc()
+        self.http_duration.labels(route, method).observe(duration_s)
+
     def count_item(self, task: str, mode: Mode, outcome: str) -> None:
         """Count an item by how it ended; errors of single items are counted as requests."""
         self.items.labels(task, mode, outcome).inc()

@@ -129,8 +129,7 @@ class Telemetry:
         route = getattr(scope.get("route"), "path", "unmatched")
         duration_s = time.perf_counter() - trace.started
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.http_requests.labels(route, method, trace.status).inc()
-        self._metrics.http_duration.labels(route, method).observe(duration_s)
+        self._metrics.count_request(route, method, trace.status, duration_s)
         if route in _QUIET_ROUTES and trace.status == 200:
             return
         log("request", **_describe(scope, trace, route, duration_s))
@@ -138,14 +137,22 @@ class Telemetry:
 
 async def send_problem(error: ServiceError, request_id: str | None, send: Send) -> None:
     """Send an error as a whole response."""
+    headers, body = make_problem(error, request_id)
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def make_problem(
+    error: ServiceError, request_id: str | None
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of the response that tells of an error."""
     body = orjson.dumps(to_problem(error, request_id=request_id))
     headers = to_headers(error) | {
         "content-type": PROBLEM_MEDIA_TYPE,
         "content-length": str(len(body)),
     }
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+    return raw, body
 
 
 def _describe(scope: Scope, trace: Trace, route: str, duration_s: float) -> dict[str, Any]:

@@ -28,17 +28,24 @@ _DOCS = "/docs"
 DOCS_ASSETS = "/docs/assets"
 """Scripts and styles of the page, served from here: no CDN is asked."""
 
-_HEADERS = (
+_COMMON_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
-_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_DOCS_POLICY = (
-    b"content-security-policy",
-    b"default-src 'self'; frame-ancestors 'none'; img-src 'self' data:; "
-    b"style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'",
+API_HEADERS = (
+    *_COMMON_HEADERS,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""On every answer that is no page."""
+_DOCS_HEADERS = (
+    *_COMMON_HEADERS,
+    (
+        b"content-security-policy",
+        b"default-src 'self'; frame-ancestors 'none'; img-src 'self' data:; "
+        b"style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'",
+    ),
 )
 
 
@@ -73,51 +80,28 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        policy = _DOCS_POLICY if scope["path"].startswith(_DOCS) else _POLICY
+        headers = _DOCS_HEADERS if scope["path"].startswith(_DOCS) else API_HEADERS
 
         async def send_hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS, policy]
+                message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
         await self._app(scope, receive, send_hardened)
 
 
-class Security:
-    """ASGI layer that lets a request through with `state["client"]` set, or refuses it.
-
-    Without keys everybody may call, and a client is an address. The key is asked for
-    before a byte of the body is read. Belongs inside the layer that turns a ServiceError
-    into a response; a WebSocket it refuses itself.
-    """
+class Identification:
+    """Finds out who sends a request: the client of its key, or without keys its address."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        keys: ApiKeys,
-        limit: RateLimit | None = None,
-        open_metrics: bool = False,
-        allowed_origins: Iterable[str] = (),
+        self, keys: ApiKeys, *, limit: RateLimit | None = None, open_metrics: bool = False
     ) -> None:
-        self._app = app
         self._keys = keys
         self._limit = limit
         self._open_paths = frozenset((*PROBES, _METRICS) if open_metrics else PROBES)
-        self._allowed_origins = frozenset(origin.encode() for origin in allowed_origins)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope.setdefault("state", {})["client"] = self._identify(scope)
-        elif scope["type"] == "websocket":
-            try:
-                self._check_origin(scope)
-                scope.setdefault("state", {})["client"] = self._identify(scope)
-            except (Unauthorized, Forbidden) as error:
-                return await make_refusal(error, scope)(scope, receive, send)
-        await self._app(scope, receive, send)
-
-    def _identify(self, scope: Scope) -> Client:
+    def identify(self, scope: Scope) -> Client:
+        """Return the client; Unauthorized when a key is asked for and none of ours is sent."""
         if not self._keys or scope["path"] in self._open_paths:
             return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
         scheme, _, key = _find_header(scope, b"authorization").partition(b" ")
@@ -125,6 +109,36 @@ class Security:
         if name is None:
             raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
         return Client(name, self._limit)
+
+
+class Security:
+    """ASGI layer that lets a request through with `state["client"]` set, or refuses it.
+
+    The key is asked for before a byte of the body is read. Belongs inside the layer that
+    turns a ServiceError into a response; a WebSocket it refuses itself.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        identification: Identification,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
+        self._app = app
+        self._identification = identification
+        self._allowed_origins = frozenset(origin.encode() for origin in allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["client"] = self._identification.identify(scope)
+        elif scope["type"] == "websocket":
+            try:
+                self._check_origin(scope)
+                scope.setdefault("state", {})["client"] = self._identification.identify(scope)
+            except (Unauthorized, Forbidden) as error:
+                return await make_refusal(error, scope)(scope, receive, send)
+        await self._app(scope, receive, send)
 
     def _check_origin(self, scope: Scope) -> None:
         """Browsers ask no leave for a cross-site WebSocket, so the server must look."""

@@ -84,10 +84,11 @@ class Process:
             canary_interval_s=settings.canary_interval_s,
         )
         core = Core(settings=settings, metrics=self._metrics, lifecycle=self._lifecycle)
+        app = create_app(core, keys)
         self._server = Server(
             uvicorn.Config(
-                create_app(core, keys),
-                http=make_connection_type(settings.head_timeout_s),
+                app,
+                http=make_connection_type(settings.head_timeout_s, app.state.shedder.refuse),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -2,8 +2,19 @@
 
 from typing import Any
 
-from contract.labels import IRF, TIMSS, LabelSet
+from contract.labels import IRF, TIMSS, Label, LabelSet
 from contract.manifest import Manifest, Task
+
+BLOOM = LabelSet(
+    task="bloom",
+    kind="problem",
+    name="Bloom level",
+    labels=tuple(
+        Label(id=name, data_label=name, name_en=name, name_zh=name, group="all", definition=name)
+        for name in ("remember", "apply", "create")
+    ),
+)
+"""A taxonomy of somebody's own."""
 
 
 def make_task(label_set: LabelSet = TIMSS, first_row: int = 0, **changes: Any) -> Task:

@@ -185,7 +185,7 @@ async def saturate(caller: Caller) -> None:
 
 def test_retry_after_is_the_time_the_queue_needs(loop: _VirtualLoop) -> None:
     async def scenario() -> None:
-        admission = make_admission(loop, max_waiting_items=6)
+        admission = make_admission(loop, max_waiting_items=6, max_running_tokens=300)
         caller = Caller(admission)
         await saturate(caller)
         for _ in range(5):  # without a queue the rate is that of the arrivals: not counted
@@ -203,7 +203,7 @@ def test_retry_after_is_the_time_the_queue_needs(loop: _VirtualLoop) -> None:
 
 def test_retry_after_is_bounded_and_a_second_while_nothing_is_known(loop: _VirtualLoop) -> None:
     async def scenario() -> None:
-        admission = make_admission(loop, max_waiting_items=1)
+        admission = make_admission(loop, max_waiting_items=1, max_running_tokens=100)
         caller = Caller(admission)
         for expected in (1.0, 60.0):
             tasks = [caller.start(f"c{number}", work_s=1000) for number in range(2)]
@@ -220,7 +220,7 @@ def test_whoever_waits_at_a_screen_is_refused_rather_than_kept_waiting(
     loop: _VirtualLoop,
 ) -> None:
     async def scenario() -> None:
-        admission = make_admission(loop, max_wait_s=10.0)
+        admission = make_admission(loop, max_wait_s=10.0, max_running_tokens=300)
         caller = Caller(admission)
         await saturate(caller)
         tasks = [caller.start("hog", tokens=100) for _ in range(40)]
@@ -235,6 +235,25 @@ def test_whoever_waits_at_a_screen_is_refused_rather_than_kept_waiting(
         waits = [result.queued_s for result in results if isinstance(result, Permit)]
         assert max(waits[:-2]) <= 12.0 and waits[-1] <= 10.0
         assert sum(isinstance(result, Overloaded) for result in results) == 40 - accepted - 1
+
+    loop.run_until_complete(scenario())
+
+
+def test_the_first_results_do_not_tell_the_rate(loop: _VirtualLoop) -> None:
+    """They come in steps: by the first of a step the engine would seem to be nearly idle."""
+
+    async def scenario() -> None:
+        admission = make_admission(
+            loop, max_wait_s=2.0, max_running_items=10, max_running_tokens=1000
+        )
+        caller = Caller(admission)
+
+        async def ask_twice(name: str) -> None:
+            await caller.ask(name)
+            # Ten are done at the same moment, one after the other: so far, few a second.
+            await caller.ask(name)
+
+        await asyncio.gather(*(ask_twice(f"c{number}") for number in range(20)))
 
     loop.run_until_complete(scenario())
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from contract.labels import IRF, TIMSS, Label, LabelSet
+from contract.labels import IRF, TIMSS
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from service.errors import EngineFailed
 from service.schemas import Answer, BatchAnswer
 from tests.contract.characters import CharacterTokenizer
-from tests.contract.examples import make_manifest, make_task
+from tests.contract.examples import BLOOM, make_manifest, make_task
 from tests.service.fake_service import FakeService, compute_scores, run_fake_service
 
 PROBLEM = {"text": "小明有5个苹果，吃了2个，还剩几个？"}
@@ -258,18 +258,7 @@ async def test_what_would_never_find_room_is_not_told_to_try_again(path: str, bo
 
 
 async def test_any_task_of_a_manifest_is_served_under_its_name() -> None:
-    labels = LabelSet(
-        task="bloom",
-        kind="problem",
-        name="Bloom level",
-        labels=tuple(
-            Label(
-                id=name, data_label=name, name_en=name, name_zh=name, group="all", definition=name
-            )
-            for name in ("remember", "apply", "create")
-        ),
-    )
-    custom = make_manifest(name="custom", tasks=[make_task(labels)], weights_sha256="1" * 64)
+    custom = make_manifest(name="custom", tasks=[make_task(BLOOM)], weights_sha256="1" * 64)
     async with run_fake_service(make_manifest(), custom) as service:
         response = await service.client.post("/classify/tasks/bloom", json=PROBLEM)
         batch = await service.client.post("/classify/tasks/bloom/batch", json={"items": [PROBLEM]})

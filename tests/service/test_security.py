@@ -25,7 +25,13 @@ from service.keys import ApiKeys, KeyFormatError, make_key
 from service.metrics import Metrics
 from service.middleware import Telemetry
 from service.rate_limit import Client, RateLimit
-from service.security import ExposureError, Security, SecurityHeaders, check_exposure
+from service.security import (
+    ExposureError,
+    Identification,
+    Security,
+    SecurityHeaders,
+    check_exposure,
+)
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
 
@@ -51,7 +57,13 @@ def build_app() -> Starlette:
 
 
 def guard(**options: Any) -> SecurityHeaders:
-    return SecurityHeaders(Telemetry(Security(build_app(), **options), metrics=Metrics()))
+    origins = options.pop("allowed_origins", ())
+    security = Security(
+        build_app(),
+        identification=Identification(options.pop("keys"), **options),
+        allowed_origins=origins,
+    )
+    return SecurityHeaders(Telemetry(security, metrics=Metrics()))
 
 
 @pytest.fixture

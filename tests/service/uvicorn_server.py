@@ -8,16 +8,22 @@ from typing import Any
 
 import uvicorn
 
-from service.connection import make_connection_type
+from service.connection import Refuse, make_connection_type
 
 
 @asynccontextmanager
-async def serve(app: Any, *, head_timeout_s: float = 60.0, **options: Any) -> AsyncIterator[str]:
+async def serve(
+    app: Any,
+    *,
+    head_timeout_s: float = 60.0,
+    refuse: Refuse = lambda target, scope: None,
+    **options: Any,
+) -> AsyncIterator[str]:
     """Serve on a free loopback port; yields `host:port`."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http=make_connection_type(head_timeout_s),
+        http=make_connection_type(head_timeout_s, refuse),
         log_level="error",
         timeout_graceful_shutdown=2,
         **options,

@@ -16,9 +16,14 @@ class Size:
     load_s: float
     idle_requests: int
 
+    @property
+    def seconds(self) -> float:
+        """Of one load, with its warm-up."""
+        return self.warm_up_s + self.load_s
+
 
 FULL = Size(
-    turns=2, batch_items=2048, stream_items=20_000, warm_up_s=3.0, load_s=9.0, idle_requests=100
+    turns=3, batch_items=2048, stream_items=20_000, warm_up_s=3.0, load_s=9.0, idle_requests=100
 )
 QUICK = Size(turns=1, batch_items=64, stream_items=200, warm_up_s=1.0, load_s=2.0, idle_requests=5)
 

@@ -91,5 +91,8 @@ def _answer(answers: BinaryIO, content: dict[str, Any]) -> None:
     answers.flush()
 
 
+if __name__ == "__mp_main__":  # in the engine's process
+    import service.kernels  # noqa: F401
+
 if __name__ == "__main__":
     main(*sys.argv[1:])

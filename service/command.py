@@ -37,6 +37,7 @@ if __name__ == "__mp_main__":
     from service.child import prepare_child
 
     prepare_child()
+    import service.kernels  # noqa: F401  seconds: vLLM comes with it
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""vLLM, and nothing else: the only file of the service that imports it.
+"""vLLM, and nothing else: with its kernels, the only file of the service that imports it.
 
 Each checkpoint has one `AsyncLLM`, whose EngineCore is a child process. Import this
 module late: it takes seconds, and it must find the environment as `prepare_environment`
@@ -20,6 +20,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from service.checkpoint import Checkpoint
 from service.errors import EngineDead, EngineFailed
+from service.kernels import choose_kernels
 from service.settings import Settings
 
 # A request id must be new only among those in flight; vLLM adds a random tail to it.
@@ -104,6 +105,7 @@ def _make_arguments(checkpoint: Checkpoint, settings: Settings, engines: int) ->
         scheduling_policy="priority",
         enforce_eager=on_cpu,  # a compiled graph gains little on a CPU and costs a slow start
         kv_cache_memory_bytes=settings.kv_cache_mib * 2**20 if on_cpu else None,
+        ir_op_priority=choose_kernels(),
         gpu_memory_utilization=settings.gpu_memory_fraction / engines,
         use_tqdm_on_load=False,
         enable_log_requests=False,

@@ -26,7 +26,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.is_open = False
-        self._parser: Any = None
+        self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._tell: Callable[[int | None], None] | None = None
 
@@ -47,7 +47,6 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes, tell: Callable[[int | None], None]) -> None:
         """Send a request; `tell` gets the status of the reply, None if the connection breaks."""
         self._tell = tell
-        self._parser = httptools.HttpResponseParser(self)
         self._body = []
         self._transport.write(request)
 

@@ -32,6 +32,7 @@ _TASK_ROUTE = "/classify/tasks/{task}"
 _UNUSUAL = frozenset((b"expect", b"origin", b"x-request-timeout"))
 _TRACED = frozenset((b"x-request-id", b"traceparent"))
 _LOG_INTERVAL_S = 1.0
+_CLIENTS_LOGGED = 5
 
 
 class _Refusal(NamedTuple):
@@ -98,8 +99,8 @@ class Shedder:
         proxies = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
         self._forward = ProxyHeadersMiddleware(_end, trusted_hosts=proxies)
         self._places: dict[bytes, _Place] = {}
-        self._refused: Counter[str] = Counter()
-        """Not in the log yet, by route."""
+        self._refused: dict[str, Counter[str]] = {}
+        """Not in the log yet: by route, how many of whom."""
 
     def refuse(self, target: bytes, scope: Scope) -> bytes | None:
         """Return headers and body of the 503 for a POST to a target; None: let it go on.
@@ -116,16 +117,17 @@ class Shedder:
         scope = {**scope, "path": place.route}
         if b"x-forwarded-for" in names:
             self._look_behind_proxy(scope)
-        refusal = self._find_refusal(place, scope)
-        if refusal is None:
+        found = self._find_refusal(place, scope)
+        if found is None:
             return None
+        client, refusal = found
         if names.isdisjoint(_TRACED):
             request_id = b"%032x" % getrandbits(128)  # to be told apart, not to be secret
             answer = refusal.fill_in(request_id, b"x-request-id: %b\r\n" % request_id)
         else:
             trace = read_trace(scope)
             answer = refusal.fill_in(trace.request_id.encode(), _join(trace.make_headers()))
-        self._count(place.route, time.perf_counter() - started)
+        self._count(place.route, client, time.perf_counter() - started)
         return answer
 
     def _find_place(self, target: bytes) -> _Place | None:
@@ -137,8 +139,8 @@ class Shedder:
                 self._places[by_task] = _Place(_TASK_ROUTE, admission)
         return self._places.get(target)
 
-    def _find_refusal(self, place: _Place, scope: Scope) -> _Refusal | None:
-        """None too when something else than overload is the answer."""
+    def _find_refusal(self, place: _Place, scope: Scope) -> tuple[str, _Refusal] | None:
+        """Who is refused and how; None too when something else than overload is the answer."""
         try:
             client = self._identification.identify(scope)
             refusal = place.find_refusal(client.name)
@@ -146,24 +148,31 @@ class Shedder:
                 client.charge(1)
         except ServiceError:
             return None
-        return refusal
+        return None if refusal is None else (client.name, refusal)
 
     def _look_behind_proxy(self, scope: Scope) -> None:
         """Put into the scope whom uvicorn's own layer would; it waits for nothing."""
         with suppress(StopIteration):
             self._forward(scope, None, None).send(None)  # type: ignore[arg-type]
 
-    def _count(self, route: str, duration_s: float) -> None:
+    def _count(self, route: str, client: str, duration_s: float) -> None:
         """Logs would drown, and the cores with them: one line a second tells how many."""
         self._metrics.count_error(Overloaded.slug)
         self._metrics.count_request(route, "POST", 503, duration_s)
         if not self._refused:
             asyncio.get_running_loop().call_later(_LOG_INTERVAL_S, self._log)
-        self._refused[route] += 1
+        self._refused.setdefault(route, Counter())[client] += 1
 
     def _log(self) -> None:
-        for route, count in self._refused.items():
-            log("refused", route=route, status=503, error=Overloaded.slug, requests=count)
+        for route, clients in self._refused.items():
+            log(
+                "refused",
+                route=route,
+                status=503,
+                error=Overloaded.slug,
+                requests=clients.total(),
+                clients=dict(clients.most_common(_CLIENTS_LOGGED)),
+            )
         self._refused.clear()
 
 

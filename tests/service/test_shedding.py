@@ -106,7 +106,7 @@ def count_requests(service: FakeService, route: str = "/classify/problem") -> fl
 
 
 def count_sheds(service: FakeService) -> int:
-    return sum(service.app.state.shedder._refused.values())
+    return sum(each.total() for each in service.app.state.shedder._refused.values())
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,12 @@ async def test_the_log_tells_how_many_once_a_second(
         await asyncio.sleep(0.01)
     fields = [vars(record)["fields"] for record in caplog.records if record.msg == "refused"]
     assert sum(each["requests"] for each in fields) == 3
-    assert fields[0] | {"requests": 0} == {
-        "route": "/classify/problem", "status": 503, "error": "overloaded", "requests": 0,
-    }  # fmt: skip
+    assert fields[0] | {"requests": 0, "clients": {}} == {
+        "route": "/classify/problem",
+        "status": 503,
+        "error": "overloaded",
+        "requests": 0,
+        "clients": {},
+    }
+    assert sum(each["clients"]["127.0.0.1"] for each in fields) == 3
     assert not [record for record in caplog.records if record.msg == "request"]

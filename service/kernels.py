@@ -16,14 +16,14 @@ from vllm.config.kernel import IrOpPriorityConfig
 from vllm.platforms import current_platform
 
 PROVIDER = "ncal_cpu"
-_ON_CPU = current_platform.is_cpu()
-if _ON_CPU:
+if current_platform.is_cpu():
     current_platform.import_kernels()
+_IS_BUILT = current_platform.is_cpu() and hasattr(torch.ops._C, "fused_add_rms_norm")
 
 
 def choose_kernels() -> IrOpPriorityConfig:
     """Return the engine's `ir_op_priority`; what these do not support is left to vLLM's own."""
-    if not _ON_CPU:
+    if not _IS_BUILT:
         return IrOpPriorityConfig()
     return IrOpPriorityConfig(rms_norm=[PROVIDER], fused_add_rms_norm=[PROVIDER])
 
@@ -44,7 +44,7 @@ def _is_plain_sum(
     return _is_plain(x, weight, epsilon, variance_size)
 
 
-@ir.ops.rms_norm.register_impl(PROVIDER, supports_args=_is_plain, supported=_ON_CPU)
+@ir.ops.rms_norm.register_impl(PROVIDER, supports_args=_is_plain, supported=_IS_BUILT)
 def rms_norm(
     x: Tensor, weight: Tensor | None, epsilon: float, variance_size: int | None = None
 ) -> Tensor:
@@ -55,7 +55,7 @@ def rms_norm(
 
 
 @ir.ops.fused_add_rms_norm.register_impl(
-    PROVIDER, supports_args=_is_plain_sum, supported=_ON_CPU, inplace=True
+    PROVIDER, supports_args=_is_plain_sum, supported=_IS_BUILT, inplace=True
 )
 def fused_add_rms_norm(
     x: Tensor,

@@ -68,7 +68,7 @@ class Admission:
         self._running_tokens = 0
         self._rate = DrainRate(least_tokens=max_running_tokens)
         self.turnover = 0
-        """Changes whenever somebody who was refused might be let in, or told otherwise."""
+        """Changes whenever somebody who was refused might now find room."""
         self.draining = asyncio.Event()
         """Set once nothing more is admitted; what lasts long should end then."""
         self._make_farewell: Callable[[], ServiceError] = _shutting_down
@@ -172,7 +172,6 @@ class Admission:
         to the caller.
         """
         self.draining.set()
-        self.turnover += 1
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
@@ -182,7 +181,6 @@ class Admission:
         """The engine has died: all that waits, and all that comes, leaves with EngineDead."""
         self._make_farewell = _engine_died
         self.draining.set()
-        self.turnover += 1
         self._fail_waiting()
 
     def _fail_waiting(self) -> None:

@@ -72,6 +72,7 @@ class _Place:
 
         Raises other errors than Overloaded as `check_room` does.
         """
+        self.admission.check_open()
         if self._turnover != self.admission.turnover:
             self._turnover = self.admission.turnover
             self._refusals.clear()

@@ -232,6 +232,17 @@ async def test_a_connection_goes_on_after_a_refusal(crowded: Crowd) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_a_service_that_drains_says_so(crowded: Crowd) -> None:
+    caller = await crowded.connect()
+    assert (await caller.call()).body["title"] == "Overloaded"
+    admission = crowded.service.classifier.models[0].admission
+    draining = asyncio.ensure_future(admission.drain(timeout_s=60))
+    await asyncio.sleep(0)
+    assert (await caller.call()).body["title"] == "Shutting down"
+    crowded.service.engine.open.set()
+    await draining
+
+
 async def test_a_refusal_waits_for_the_answer_before_it() -> None:
     async with crowd(max_waiting_items=2) as crowded:
         caller = await crowded.connect()

@@ -4,7 +4,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -28,7 +30,7 @@ class TrainingExamples(Dataset[dict[str, Any]]):
 
     The changes depend on seed, epoch and index alone, so a resumed run sees what an
     unbroken one would have seen. Index i + k·len(self) is example i, changed differently
-    for each k.
+    for each k. `targets` are the class probabilities that an example is to be answered with.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class TrainingExamples(Dataset[dict[str, Any]]):
         encoder: PromptEncoder,
         augmentation: AugmentationRecipe,
         seed: int,
+        targets: Sequence[NDArray[np.float64]],
     ) -> None:
         self._examples = examples
+        self._targets = targets
         self._encoder = encoder
         self._augmentation = augmentation
         self._seed = seed
@@ -63,6 +67,7 @@ class TrainingExamples(Dataset[dict[str, Any]]):
         return {
             "token_ids": [token_ids[0], *inner, token_ids[-1]],
             "label": example.label,
+            "target": self._targets[index % len(self)],
             "task": example.task,
             "id": example.id,
         }
@@ -77,6 +82,10 @@ class Collator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = pad_prompts([row["token_ids"] for row in rows], self._pad)
+        targets = np.zeros((len(rows), max(len(row["target"]) for row in rows)), dtype=np.float32)
+        for place, row in enumerate(rows):
+            targets[place, : len(row["target"])] = row["target"]
+        batch["targets"] = torch.from_numpy(targets)
         batch["labels"] = torch.tensor([row["label"] for row in rows])
         batch["task_numbers"] = torch.tensor([self._task_numbers[row["task"]] for row in rows])
         batch["ids"] = [row["id"] for row in rows]

@@ -38,10 +38,12 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     for name, run, help in (
         ("pretrain", _pretrain, "Train a small decoder from nothing on unlabelled text"),
         ("train", _train, "Cross-validate, calibrate, train on everything, write a checkpoint"),
-        ("crossvalidate", _crossvalidate, "Measure a recipe by cross-validation and report"),
         ("baseline", _baseline, "Measure TF-IDF with logistic regression on the same folds"),
     ):
         _add_recipe(add(name, run, help), check=True)
+    _add_crossvalidate(
+        add("crossvalidate", _crossvalidate, "Measure a recipe by cross-validation and report")
+    )
     _add_recipe(add("export", _export, "Write the checkpoint of a finished run, training nothing"))
     _add_recipe(add("report", _report, "Write the report again from kept folds"))
     _add_evaluate(add("evaluate", _evaluate, "Measure a finished checkpoint on labelled files"))
@@ -63,6 +65,18 @@ def _add_recipe(command: argparse.ArgumentParser, *, check: bool = False) -> Non
         )
     command.epilog = f"{_OVERRIDES}, for instance optimisation.seed=1."
     command.set_defaults(overrides=[])
+
+
+def _add_crossvalidate(command: argparse.ArgumentParser) -> None:
+    _add_recipe(command, check=True)
+    command.add_argument(
+        "--fold",
+        type=int,
+        action="append",
+        metavar="N",
+        help="only train this fold (from 0; may be repeated) and keep it: for several processes "
+        "or machines on one `work`; the command without it then measures",
+    )
 
 
 def _add_labelled(command: argparse.ArgumentParser) -> None:
@@ -160,12 +174,17 @@ def _export(options: Namespace) -> None:
 
 
 def _crossvalidate(options: Namespace) -> None:
+    from training.crossvalidate import train_folds
     from training.held_out import evaluate, summarize
     from training.train import prepare
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     if options.check:
         _check(options, recipe)
+        return
+    if options.fold:
+        label_sets, examples, tokenizer = prepare(recipe)
+        train_folds(recipe, examples, label_sets, tokenizer, folds=options.fold)
         return
     _, evaluation = evaluate(recipe, *prepare(recipe))
     for task, modes in evaluation.items():

@@ -67,18 +67,40 @@ def crossvalidate(
     what is trained on, never what is held out. `support` is what `read_support` returns;
     None reads it.
     """
+    train_folds(
+        recipe, examples, label_sets, tokenizer, support, folds=range(recipe.evaluation.folds)
+    )
+    return read_held_out(recipe, examples, label_sets)
+
+
+def train_folds(
+    recipe: TrainRecipe,
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support | None = None,
+    *,
+    folds: Sequence[int],
+) -> None:
+    """Train those of the folds that are not kept yet, for instance one on each machine.
+
+    Raises BadInput for a number that is none of the recipe's folds.
+    """
+    if strange := sorted(set(folds) - set(range(recipe.evaluation.folds))):
+        raise BadInput(
+            f"fold {strange[0]}: the recipe has {recipe.evaluation.folds} folds, from 0 on"
+        )
     claim_work(recipe)
     if support is None:
         support = read_support(recipe)
     numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
-    for fold in range(recipe.evaluation.folds):
+    for fold in folds:
         if not fold_file(recipe, fold).exists():
             print(f"fold {fold + 1} of {recipe.evaluation.folds}", flush=True)
             training = thin_out(recipe, [examples[i] for i in np.flatnonzero(numbers != fold)])
             held_out = [examples[i] for i in np.flatnonzero(numbers == fold)]
             arrays = _train_fold(recipe, fold, training, held_out, label_sets, tokenizer, support)
             write_arrays(fold_file(recipe, fold), arrays)
-    return read_held_out(recipe, examples, label_sets)
 
 
 def fold_file(recipe: TrainRecipe, fold: int) -> Path:

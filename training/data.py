@@ -17,11 +17,20 @@ from training.errors import BadInput
 from training.formats import read_records
 from training.recipe import AugmentationRecipe, LabelledFile
 
-_OWN_KINDS = {"tmwpl": "problem", "pmtd": "dialogue-turn", "dialogid": "dialogue-turn"}
+_OWN_KINDS = {
+    "tmwpl": "problem",
+    "pmtd": "dialogue-turn",
+    "dialogid": "dialogue-turn",
+    "math-problems": "problem",
+}
+
+
+UNLABELLED = -1
+"""Label of an example that only a teacher can label."""
 
 
 class Example(NamedTuple):
-    """One labelled input; `label` is the index in the task's label set."""
+    """One input; `label` is the index in the task's label set, or `UNLABELLED`."""
 
     id: str
     task: str
@@ -112,6 +121,9 @@ def _read_source(source: LabelledFile, label_set: LabelSet) -> Iterator[Example]
             f"the label set {label_set.task!r} is for kind {label_set.kind}"
         )
     for record in read_records(source, label_set.kind):
+        if record.data_label is None:
+            yield Example(record.id, label_set.task, record.item, UNLABELLED)
+            continue
         if record.data_label not in indices:
             raise BadInput(
                 f"{record.place}: unknown label {record.data_label!r}; "

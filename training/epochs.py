@@ -11,8 +11,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from training.batches import TrainingExamples
-from training.data import Example
-from training.sampling import draw_counts
+from training.data import UNLABELLED, Example
+from training.sampling import draw_counts, unlabelled_name
 
 Stratum = tuple[str, int]
 """Task and label."""
@@ -47,7 +47,8 @@ class EpochSampler(Sampler[int]):
         self._seed = seed
         self._places: dict[Stratum, list[int]] = {}
         for place, example in enumerate(examples):
-            self._places.setdefault((example.task, example.label), []).append(place)
+            task = unlabelled_name(example.task) if example.label == UNLABELLED else example.task
+            self._places.setdefault((task, example.label), []).append(place)
         sizes = {stratum: len(places) for stratum, places in self._places.items()}
         self._counts = draw_counts(sizes, sampling, per_epoch)
 

@@ -17,6 +17,7 @@ from training.heads import fold_cosines, freeze_head, start_head
 from training.history import CollapseHistory, choose_sample
 from training.model import add_lora, load_classifier, merge_lora
 from training.objective import Objective
+from training.optimizer import MuonWithAdamW
 from training.prediction import AnyModel, predict_features
 from training.prediction import predict_scores as predict_scores
 from training.processes import call_all, is_first, share
@@ -24,6 +25,7 @@ from training.recipe import TrainRecipe
 from training.resume import close_run, describe_run, name_write_errors, open_run
 from training.sampling import split_validation
 from training.support import Support, drop_auxiliary, read_support
+from training.teacher import build_targets
 from training.tracking import RunEnd, name_project, name_tracker_errors
 from training.trainer import CollapseTrainer
 from training.trainer import LossError as LossError
@@ -88,7 +90,8 @@ def _train(
     every_set = [*label_sets, *support.label_sets]
     model = build_model(recipe, every_set, tokenizer)
     training, held_back = split_validation(examples, options.validation_share, options.seed)
-    run = describe_run(recipe, [*examples, *support.examples], every_set)
+    every_example = [*examples, *support.examples, *support.unlabelled]
+    run = describe_run(recipe, every_example, every_set)
     name_project(recipe)
     with name_write_errors(run_folder), name_tracker_errors():
         trainer = _build_trainer(
@@ -131,6 +134,19 @@ def build_model(
     return model
 
 
+def _build_optimizer(recipe: TrainRecipe, model: AnyModel) -> MuonWithAdamW | None:
+    """None leaves it to the Trainer, whose default is AdamW."""
+    options = recipe.optimisation
+    if options.muon_learning_rate is None:
+        return None
+    return MuonWithAdamW(
+        model,
+        muon_learning_rate=options.muon_learning_rate,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+    )
+
+
 def _build_trainer(
     recipe: TrainRecipe,
     model: AnyModel,
@@ -142,10 +158,16 @@ def _build_trainer(
     run_folder: Path,
 ) -> CollapseTrainer:
     options = recipe.optimisation
-    everything = [*training, *support.examples]
+    labelled = [*training, *support.examples]
+    everything = [*labelled, *support.unlabelled]
     every_set = [*label_sets, *support.label_sets]
     encoder = build_encoder(tokenizer, recipe.prompt)
-    dataset = TrainingExamples(everything, encoder, recipe.augmentation, options.seed)
+    targets = share(
+        build_targets(recipe.distillation, everything, every_set, options.sampling)
+        if is_first()
+        else []
+    )
+    dataset = TrainingExamples(everything, encoder, recipe.augmentation, options.seed, targets)
     sampler = EpochSampler(
         everything,
         dataset.lengths,
@@ -159,12 +181,13 @@ def _build_trainer(
         args=build_arguments(recipe, len(sampler), run_folder),
         train_dataset=dataset,
         data_collator=Collator(tokenizer.pad_token_id, [labels.task for labels in every_set]),
-        objective=Objective(recipe, everything, every_set),
+        objective=Objective(recipe, labelled, every_set),
         sampler=sampler,
-        validation=Validation(recipe, held_back, everything, label_sets, tokenizer)
+        validation=Validation(recipe, held_back, labelled, label_sets, tokenizer)
         if held_back
         else None,
         patience=options.early_stopping_patience,
+        optimizers=(_build_optimizer(recipe, model), None),
     )
     trainer.add_callback(CollapseHistory(trainer, recipe, training, label_sets, tokenizer))
     trainer.add_callback(RunEnd())

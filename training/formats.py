@@ -2,6 +2,8 @@
 
 - `tmwpl`, `pmtd`: the NCAL data sets' own JSON lines.
 - `dialogid`: JSON lines `{"text", "label"}`, sentences of a teacher without context.
+- `math-problems`: JSON lines `{"text", "source"}` without labels; sources that end in
+  `-analysis` are worked answers, no problems, and left out.
 - `conversation`: JSON lines `{"conversation": [{"role", "content"}, …], "label"}`. A problem is
   the last `user` message. In a dialogue every message is a turn (`user` is the student,
   `assistant` the teacher), and the last one is labelled.
@@ -34,7 +36,8 @@ class Record(NamedTuple):
     """File and line."""
     id: str
     item: AnyInput
-    data_label: str
+    data_label: str | None
+    """None where the file has no labels."""
 
 
 def read_records(source: LabelledFile, kind: Kind) -> Iterator[Record]:
@@ -46,16 +49,19 @@ def read_records(source: LabelledFile, kind: Kind) -> Iterator[Record]:
 
 _Parsed = tuple[str | None, AnyInput, Any]
 """Id, input, data label."""
+_NO_LABEL = object()  # None would be a label that was forgotten
 
 
-def _read_json_lines(path: Path, parse: Callable[[dict[str, Any]], _Parsed]) -> Iterator[Record]:
+def _read_json_lines(
+    path: Path, parse: Callable[[dict[str, Any]], _Parsed | None]
+) -> Iterator[Record]:
     # split("\n"), not splitlines(): a text may hold other line separators.
     for number, line in enumerate(_read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         place = f"{path}:{number}"
         try:
-            record_id, item, data_label = parse(json.loads(line))
+            parsed = parse(json.loads(line))
         except json.JSONDecodeError as error:
             raise BadInput(f"{place}: not JSON: {error}") from error
         except ValidationError as error:
@@ -64,7 +70,11 @@ def _read_json_lines(path: Path, parse: Callable[[dict[str, Any]], _Parsed]) -> 
             raise BadInput(f"{place}: missing field {error}") from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise BadInput(f"{place}: {error}") from error
-        yield Record(place, record_id or str(number), item, str(data_label))
+        if parsed is None:
+            continue
+        record_id, item, data_label = parsed
+        label = None if data_label is _NO_LABEL else str(data_label)
+        yield Record(place, record_id or str(number), item, label)
 
 
 def _parse_tmwpl(record: dict[str, Any]) -> _Parsed:
@@ -108,10 +118,17 @@ def _parse_conversation_turn(record: dict[str, Any]) -> _Parsed:
     return record.get("id"), _place_turn(turns, len(turns) - 1), record["label"]
 
 
-_PARSERS: dict[tuple[str, Kind], Callable[[dict[str, Any]], _Parsed]] = {
+def _parse_math_problem(record: dict[str, Any]) -> _Parsed | None:
+    if str(record.get("source")).endswith("-analysis"):
+        return None
+    return record.get("id"), Problem(text=record["text"]), _NO_LABEL
+
+
+_PARSERS: dict[tuple[str, Kind], Callable[[dict[str, Any]], _Parsed | None]] = {
     ("tmwpl", "problem"): _parse_tmwpl,
     ("pmtd", "dialogue-turn"): _parse_pmtd,
     ("dialogid", "dialogue-turn"): _parse_dialogid,
+    ("math-problems", "problem"): _parse_math_problem,
     ("conversation", "problem"): _parse_conversation_problem,
     ("conversation", "dialogue-turn"): _parse_conversation_turn,
 }

@@ -59,7 +59,10 @@ def classification_loss(
     tau: float = 1.0,
     gamma: float = 2.0,
 ) -> Tensor:
-    """Mean loss of `logits` (batch, K) against `labels` (batch,), a scalar.
+    """Mean loss of `logits` (batch, K) against `labels`, a scalar.
+
+    `labels` are class indices (batch,) or, but for `focal`, probabilities (batch, K): the
+    cross-entropies then are those of a target that is not certain.
 
     - `cross-entropy`: the logits answer for the class mix of the training data.
     - `logit-adjusted` (Menon et al., ICLR 2021): softmax of logits + τ·log prior, so the

@@ -1,6 +1,6 @@
 """The recipe of the method: adapters, head, loss and how the weights are moved."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -78,6 +78,16 @@ class LossRecipe(Settings):
         return self.name in ("cosine", "dot-regression")
 
 
+class DistillationRecipe(Settings):
+    """Learning from a teacher beside the labels (`training.teacher`)."""
+
+    weights: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(min_length=1)
+    """Task → share of the teacher's answer in the target of a labelled example; the rest is its
+    label. An unlabelled one is answered by the teacher alone. Other tasks have no teacher."""
+    parts: int = Field(default=5, ge=2)
+    """Parts of the training examples: the teacher of one part is fitted to the others."""
+
+
 class OptimisationRecipe(Settings):
     """How the weights are moved."""
 
@@ -89,6 +99,9 @@ class OptimisationRecipe(Settings):
     sampling: Literal["instance", "square-root", "class-balanced"] = "instance"
     """A class of n examples is drawn in proportion to n, √n or 1 (Kang et al. 2020)."""
     learning_rate: float = Field(gt=0.0)
+    muon_learning_rate: float | None = Field(default=None, gt=0.0)
+    """Of the matrices of linear layers under Muon (`training.optimizer`), `learning_rate` being
+    that of all other weights; None moves every weight by AdamW."""
     weight_decay: float = 0.01
     warmup_fraction: float = Field(default=0.06, ge=0.0, lt=1.0)
     bf16: bool = True

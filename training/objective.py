@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from contract.labels import LabelSet
-from training.data import Example
+from training.data import UNLABELLED, Example
 from training.losses import (
     classification_loss,
     collapse_loss,
@@ -41,7 +41,8 @@ class Objective:
         """Sum of the tasks' losses, each weighted by its share of the batch, a scalar.
 
         `features` (B, hidden), `scores` (B, all labels), `head` (all labels, hidden);
-        `batch` holds `labels` and `task_numbers`, both (B,).
+        `batch` holds `labels` (`UNLABELLED` where there is none) and `task_numbers`, both (B,),
+        and `targets` (B, classes of the widest task there), the probabilities to answer with.
         """
         total = scores.new_zeros(())
         for number, (rows, prior) in enumerate(self._tasks):
@@ -49,12 +50,18 @@ class Objective:
             share = chosen.sum() / len(chosen)
             labels = batch["labels"][chosen]
             classification = self._classify(
-                features[chosen], scores[chosen][:, rows], head[rows], labels, prior
+                features[chosen],
+                scores[chosen][:, rows],
+                head[rows],
+                labels,
+                batch["targets"][chosen][:, : len(rows)],
+                prior,
             )
             self._sums["loss_cls"] += classification.item() * share.item()
             loss = classification
             if self._loss.tc_weight:
-                collapse = self._collapse(features[chosen], labels, len(rows))
+                known = labels != UNLABELLED
+                collapse = self._collapse(features[chosen][known], labels[known], len(rows))
                 self._sums["loss_tc"] += collapse.item() * share.item()
                 loss = classification + self._loss.tc_weight * collapse
             total = total + loss * share
@@ -68,19 +75,25 @@ class Objective:
         return parts
 
     def _classify(
-        self, features: Tensor, logits: Tensor, head: Tensor, labels: Tensor, prior: Tensor
+        self,
+        features: Tensor,
+        logits: Tensor,
+        head: Tensor,
+        labels: Tensor,
+        targets: Tensor,
+        prior: Tensor,
     ) -> Tensor:
         loss = self._loss
         match loss.name:
             case "cosine":
                 cosines = cosine_logits(features, head, loss.scale)
-                return classification_loss("logit-adjusted", cosines, labels, prior, tau=loss.tau)
+                return classification_loss("logit-adjusted", cosines, targets, prior, tau=loss.tau)
             case "dot-regression":
                 return dot_regression(features, labels, head)
+            case "focal":
+                return classification_loss("focal", logits, labels, prior, gamma=loss.gamma)
             case name:
-                return classification_loss(
-                    name, logits, labels, prior, tau=loss.tau, gamma=loss.gamma
-                )
+                return classification_loss(name, logits, targets, prior, tau=loss.tau)
 
     def _collapse(self, features: Tensor, labels: Tensor, classes: int) -> Tensor:
         collapse, pairs = collapse_loss(

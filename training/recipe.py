@@ -6,7 +6,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from contract.prompts import ContextWindow, PromptVersion
-from training.method import HeadRecipe, LoraRecipe, LossRecipe, OptimisationRecipe
+from training.method import (
+    DistillationRecipe,
+    HeadRecipe,
+    LoraRecipe,
+    LossRecipe,
+    OptimisationRecipe,
+)
 from training.presets import apply_preset, fill_from_preset
 from training.settings import Settings
 
@@ -30,7 +36,7 @@ class LabelledFile(Settings):
     """One file of labelled examples."""
 
     path: Path
-    format: Literal["tmwpl", "pmtd", "dialogid", "conversation", "csv"]
+    format: Literal["tmwpl", "pmtd", "dialogid", "conversation", "csv", "math-problems"]
     """How the file spells its examples; `training.formats` describes each."""
     task: str
     """Id of the label set it is labelled with."""
@@ -49,8 +55,13 @@ class SupportRecipe(LabelledFile):
     it shapes the features, and its head is dropped after training."""
 
     per_epoch: int | None = Field(default=None, ge=1)
-    """Examples of the task that an epoch draws, others each time; None draws all of them.
-    Allowed for auxiliary tasks."""
+    """Examples that an epoch draws, others each time; None draws all of them. Allowed for
+    auxiliary tasks and for texts without labels."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the file says labels; else the teacher of `distillation` does."""
+        return self.format != "math-problems"
 
 
 class PromptRecipe(Settings):
@@ -122,6 +133,8 @@ class TrainRecipe(Settings):
     """None fine-tunes every weight."""
     head: HeadRecipe = HeadRecipe()
     loss: LossRecipe
+    distillation: DistillationRecipe | None = None
+    """None learns from the labels alone."""
     optimisation: OptimisationRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
     evaluation: EvaluationRecipe = EvaluationRecipe()
@@ -173,14 +186,38 @@ class TrainRecipe(Settings):
         ratios: dict[str, set[float | None]] = {}
         for source in self.sources:
             ratios.setdefault(source.task, set()).add(source.imbalance_ratio)
-        if limited := [s.task for s in self.support if s.per_epoch and s.task in ratios]:
+        drawn = [s.task for s in self.support if s.per_epoch and s.labelled]
+        if limited := [task for task in drawn if task in ratios]:
             raise ValueError(
                 f"support of {', '.join(limited)}: per_epoch is for auxiliary tasks, those that "
                 "no source has"
             )
+        self._check_distillation(set(ratios))
         if torn := [task for task, values in ratios.items() if len(values) > 1]:
             raise ValueError(f"the sources of {', '.join(torn)} must have one imbalance_ratio")
         return self
+
+    def _check_distillation(self, tasks: set[str]) -> None:
+        taught = set(self.distillation.weights if self.distillation else ())
+        if unknown := sorted(taught - tasks):
+            raise ValueError(f"distillation.weights: no source has the task {', '.join(unknown)}")
+        unlabelled = {s.task for s in self.support if not s.labelled}
+        if untaught := sorted(unlabelled - taught):
+            raise ValueError(
+                f"support of {', '.join(untaught)} has no labels: name the task under "
+                "distillation.weights, so that its teacher labels it"
+            )
+        if any(source.format == "math-problems" for source in self.sources):
+            raise ValueError("sources need labels; math-problems is for `support`")
+        if self.distillation and self.loss.name in ("focal", "dot-regression"):
+            raise ValueError(
+                f"loss.name {self.loss.name} knows no soft targets; distil with cross-entropy, "
+                "logit-adjusted, balanced-softmax or cosine"
+            )
+        if self.trainer.get("fsdp") and self.optimisation.muon_learning_rate is not None:
+            raise ValueError(
+                "trainer.fsdp: Muon needs whole matrices; leave muon_learning_rate out"
+            )
 
     @property
     def imbalance_ratios(self) -> dict[str, float]:

@@ -18,7 +18,10 @@ from training.recipe import TrainRecipe
 
 RUN_FILE = "run.json"
 _STATE_FILE = "trainer_state.json"
-_CHOICES = ("prompt", "lora", "head", "loss", "optimisation", "augmentation", "support", "trainer")
+_CHOICES = (
+    "prompt", "lora", "head", "loss", "distillation", "optimisation", "augmentation", "support",
+    "trainer",
+)  # fmt: skip
 
 
 def describe_run(

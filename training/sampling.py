@@ -76,6 +76,11 @@ def split_validation(
     )
 
 
+def unlabelled_name(task: str) -> str:
+    """The task, for sampling, of the examples of a task that have no label."""
+    return f"{task}, unlabelled"
+
+
 def draw_counts(
     sizes: Mapping[tuple[str, int], int],
     sampling: str,

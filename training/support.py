@@ -7,21 +7,25 @@ import torch
 from transformers import PreTrainedModel
 
 from contract.labels import LabelSet
-from training.data import Example, read_examples, read_label_sets
+from training.data import UNLABELLED, Example, read_examples, read_label_sets
 from training.heads import find_head
 from training.recipe import TrainRecipe
 from training.recurrence import normalize_text
-from training.sampling import split_validation
+from training.sampling import split_validation, unlabelled_name
 
 
 class Support(NamedTuple):
     """What `recipe.support` adds to a fit."""
 
     examples: list[Example]
+    """With labels."""
+    unlabelled: list[Example]
+    """Without, for the teacher to label."""
     label_sets: list[LabelSet]
     """Of auxiliary tasks, which no labelled source has; their heads come last."""
     per_epoch: Mapping[str, int]
-    """Task → examples drawn an epoch; a task that is not named is drawn whole."""
+    """Task (`unlabelled_name(task)` for texts without labels) → examples drawn an epoch; what
+    is not named is drawn whole."""
 
 
 def read_support(recipe: TrainRecipe) -> Support:
@@ -31,7 +35,7 @@ def read_support(recipe: TrainRecipe) -> Support:
     BadInput as `read_examples` does.
     """
     if not recipe.support:
-        return Support([], [], {})
+        return Support([], [], [], {})
     known = read_label_sets(recipe.label_sets)
     judged = {
         normalize_text(example.item.text)
@@ -42,10 +46,16 @@ def read_support(recipe: TrainRecipe) -> Support:
         for example in read_examples(recipe.support, known, folds=0)
         if normalize_text(example.item.text) not in judged
     ]
+    unlabelled = [example for example in examples if example.label == UNLABELLED]
     own = {source.task for source in recipe.sources}
     tasks = [task for task in dict.fromkeys(s.task for s in recipe.support) if task not in own]
-    per_epoch = {s.task: s.per_epoch for s in recipe.support if s.per_epoch is not None}
-    return Support(examples, [known[task] for task in tasks], per_epoch)
+    per_epoch = {
+        s.task if s.labelled else unlabelled_name(s.task): s.per_epoch
+        for s in recipe.support
+        if s.per_epoch is not None
+    }
+    labelled = [example for example in examples if example.label != UNLABELLED]
+    return Support(labelled, unlabelled, [known[task] for task in tasks], per_epoch)
 
 
 def list_trained(

@@ -85,7 +85,8 @@ def test_a_backbone_is_trained_and_loads_everywhere(data: Path, tmp_path: Path) 
     recipe = {
         "data": str(data), "output": str(tmp_path / "backbone"), "vocab_size": 340,
         "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2, "epochs": 40,
-        "block_tokens": 32, "batch_size": 8, "learning_rate": 1e-2, "weight_decay": 0.1,
+        "block_tokens": 32, "batch_size": 8, "learning_rate": 1e-2,
+        "muon_learning_rate": 1e-2, "weight_decay": 0.1,
         "warmup_steps": 5, "seed": 0, "bf16": False, "compile": False,
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))

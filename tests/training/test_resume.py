@@ -108,8 +108,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(workplace: Path, tmp_path: Pat
                               "save_steps": 2, "learning_rate": 3e-2}},
             [3, 5],
         ),
+        (
+            {"optimisation": {"muon_learning_rate": 1e-2},
+             "distillation": {"weights": {"irf": 0.5}, "parts": 2}},
+            [5, 13],
+        ),
     ],
-    ids=["class-balanced", "full", "etf", "validated"],
+    ids=["class-balanced", "full", "etf", "validated", "muon"],
 )  # fmt: skip
 def test_a_run_broken_off_more_than_once_goes_on(
     workplace: Path,

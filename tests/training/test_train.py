@@ -229,7 +229,11 @@ def test_training_examples_depend_on_seed_and_epoch_alone(workplace: Path) -> No
 
     def read(epoch: int) -> list[list[int]]:
         dataset = TrainingExamples(
-            examples, build_encoder(tokenizer, recipe.prompt), recipe.augmentation, 0
+            examples,
+            build_encoder(tokenizer, recipe.prompt),
+            recipe.augmentation,
+            0,
+            [np.ones(1)] * len(examples),
         )
         dataset.set_epoch(epoch)
         return [dataset[index]["token_ids"] for index in range(len(dataset))]
@@ -285,6 +289,21 @@ def test_check_reads_everything_but_the_weights(
     assert "90 examples" in capsys.readouterr().out
     assert main(["crossvalidate", "--recipe", recipe]) == 0
     assert "irf (live): macro recall 0." in capsys.readouterr().out
+
+
+def test_a_fold_can_be_trained_by_itself(
+    workplace: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = f"work={tmp_path / 'work'}"
+    command = ["crossvalidate", "--recipe", str(workplace / "recipe.yaml")]
+    assert main([*command, "--fold", "1", work]) == 0
+    assert [path.name for path in (tmp_path / "work").glob("fold-*.npz")] == ["fold-1.npz"]
+    alone = read_arrays(tmp_path / "work" / "fold-1.npz")["retrospective"]
+    whole = read_arrays(make_recipe(workplace).work / "fold-1.npz")["retrospective"]
+    assert np.array_equal(alone, whole)
+    assert main([*command, "--fold", "0", "--fold", "2", work]) == 2
+    assert "fold 2: the recipe has 2 folds" in capsys.readouterr().err
+    assert not (tmp_path / "work" / "fold-0.npz").exists()
 
 
 def test_an_output_that_cannot_be_written_is_named(workplace: Path, tmp_path: Path) -> None:

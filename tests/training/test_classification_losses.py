@@ -44,6 +44,21 @@ def test_classification_losses_equal_slow_references(name: LossName, option: flo
     )
 
 
+@pytest.mark.parametrize("name", ["cross-entropy", "logit-adjusted", "balanced-softmax"])
+def test_an_uncertain_target_weighs_the_losses_of_its_labels(name: LossName) -> None:
+    logits = torch.tensor([[2.0, 0.0, -1.0], [0.5, 1.0, 0.0]], dtype=torch.float64)
+    targets = torch.tensor([[0.6, 0.3, 0.1], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    loss = classification_loss(name, logits, targets, PRIOR, tau=0.5)
+    expected = sum(
+        targets[row, label] * classification_loss(
+            name, logits[row : row + 1], torch.tensor([label]), PRIOR, tau=0.5
+        ) / 2
+        for row in range(2)
+        for label in range(3)
+    )  # fmt: skip
+    assert loss.item() == pytest.approx(float(expected))
+
+
 def test_focal_loss_without_focus_is_cross_entropy_even_for_certain_answers() -> None:
     logits = torch.tensor([[60.0, 0.0, 0.0]], requires_grad=True)
     labels = torch.tensor([0])

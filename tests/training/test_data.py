@@ -80,6 +80,7 @@ def test_the_turn_is_found_in_its_history(
         ('{"id": "1", "question": "1+1", "class": "难题"}', "unknown label '难题'"),
         ('{"id": "1", "class": "回忆"}', "missing field 'question'"),
         ('{"id": "1", "question": "1+1"}', "missing field 'class'"),
+        ('{"id": "1", "question": "1+1", "class": null}', "unknown label 'None'"),
         ('{"id": "1", "question": "  ", "class": "回忆"}', "text: String should have at least 1"),
         ('["1+1"]', "list indices must be"),
     ],

@@ -32,9 +32,9 @@ def build_targets(
 ) -> Targets:
     """What the examples of a fit are to be answered with, under the prior of its batches.
 
-    A labelled example's own label, mixed with its task's share of the teacher's answer; an
-    unlabelled one's is the teacher's alone. Nothing of what
-    is not among the examples is looked at, so a held-out fold stays held out.
+    A labelled example's target is its label, mixed with its task's share of the teacher's
+    answer; an unlabelled one's is that answer alone. The teacher is fitted to these examples
+    and nothing else, so a held-out fold stays held out.
     """
     widths = {labels.task: len(labels.labels) for labels in label_sets}
     targets = [_one_hot(example.label, widths[example.task]) for example in examples]

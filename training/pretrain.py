@@ -60,6 +60,11 @@ def pretrain(recipe: PretrainRecipe) -> None:
     """Train tokenizer and model; write both to `recipe.output`."""
     if count_processes() > 1:
         raise BadInput("pretraining runs in one process; start it without torchrun")
+    arguments = _arguments(recipe)
+    if arguments.n_gpu > 1:  # the Trainer would wrap the model and take batches of another size
+        raise BadInput(
+            f"{arguments.n_gpu} GPUs are visible: pretraining uses one; set CUDA_VISIBLE_DEVICES=0"
+        )
     set_seed(recipe.seed)
     corpus = read_texts(recipe)
     tokenizer = train_tokenizer(corpus.iterate_texts(), vocab_size=recipe.vocab_size)
@@ -75,7 +80,7 @@ def pretrain(recipe: PretrainRecipe) -> None:
     )
     trainer = _PretrainTrainer(
         model,
-        args=_arguments(recipe),
+        args=arguments,
         bf16=recipe.bf16,
         compile=recipe.compile,
         train_dataset=_Blocks(blocks),

@@ -17,7 +17,10 @@ from training.baseline import measure_baseline
 from training.corpus import read_corpus
 from training.errors import BadInput
 from training.model import load_tokenizer
+from training.pretrain import PretrainRecipe, pretrain
 from training.tokenizer import ASSISTANT, END, USER
+
+RECIPE = Path(__file__).parents[2] / "training/recipes/pretrain-mini.yaml"
 
 
 @pytest.fixture
@@ -103,6 +106,14 @@ def test_a_backbone_is_trained_and_loads_everywhere(data: Path, tmp_path: Path) 
     with torch.inference_mode():
         answer = model(ids).logits[0, -1].argmax()
     assert tokenizer.decode(answer) == tokenizer.decode(tokenizer("引导")["input_ids"][0])
+
+
+def test_more_gpus_than_one_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = PretrainRecipe.read(RECIPE, [f"data={data}", f"output={data / 'backbone'}"])
+    monkeypatch.setattr("training.pretrain.TrainingArguments.n_gpu", 2)
+    with pytest.raises(BadInput, match=r"2 GPUs are visible: .*set CUDA_VISIBLE_DEVICES=0"):
+        pretrain(recipe)
+    assert not (data / "backbone").exists()
 
 
 def test_the_baseline_is_measured_on_the_same_folds(

@@ -27,22 +27,27 @@ class MuonWithAdamW(Optimizer):
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         matrices, others, plain = _sort_parameters(model)
-        rest: list[dict[str, Any]] = [{"params": others}, {"params": plain, "weight_decay": 0.0}]
-        self._parts: tuple[Optimizer, ...] = (
-            Muon(
-                matrices,
-                lr=muon_learning_rate,
-                weight_decay=weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            ),
-            AdamW(
-                [group for group in rest if group["params"]],
-                lr=learning_rate,
-                betas=betas,
-                weight_decay=weight_decay,
-                fused=True,
-            ),
-        )
+        self._parts: list[Optimizer] = []
+        if matrices:
+            self._parts.append(
+                Muon(
+                    matrices,
+                    lr=muon_learning_rate,
+                    weight_decay=weight_decay,
+                    adjust_lr_fn="match_rms_adamw",
+                )
+            )
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": plain, "weight_decay": 0.0}]
+        if others or plain:  # not so with adapters alone under a frozen head
+            self._parts.append(
+                AdamW(
+                    [group for group in groups if group["params"]],
+                    lr=learning_rate,
+                    betas=betas,
+                    weight_decay=weight_decay,
+                    fused=True,
+                )
+            )
         super().__init__(self._groups(), {})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -71,11 +76,11 @@ def _sort_parameters(
     model: nn.Module,
 ) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """Matrices of hidden linear layers, other matrices, and biases and norms."""
-    outside = {"lm_head", "score"}  # heads: their rows are classes, not directions
+    heads = {"lm_head", "score"}  # their rows are classes, not directions
     hidden = {
         id(module.weight)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.split(".")[-1] not in outside
+        if isinstance(module, nn.Linear) and heads.isdisjoint(name.split("."))  # PEFT wraps it
     }
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if id(parameter) in hidden]

@@ -6,6 +6,8 @@ from typing import Any
 
 from training.errors import BadInput
 
+UNLABELLED = "math-problems"
+"""The format of files without labels."""
 _LEARNED = {"init": "random", "trainable": True}
 _TC = {"tc_weight": 0.1, "tc_max_norm": 1.0, "tc_pairs": "different"}
 
@@ -50,10 +52,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 - `logit-adjusted-tc`: the same with the TC term of `ncal`.
 - `etf-fixed`: the head is a simplex ETF from start to end and dot-regression pulls the
   features to it (Yang et al., NeurIPS 2022).
-- `recommended`: what the bundled checkpoint is trained with.
+- `recommended`: what the bundled checkpoint is trained with; the teacher is the recipe's own.
 
 `loss` and `head` are whole sections, keys left out take their defaults; of `optimisation`
-only what is named is changed.
+only what is named is changed. The published methods have no teacher: under them `distillation`
+is off, and texts without labels are left out.
 """
 
 
@@ -64,6 +67,9 @@ def apply_preset(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     preset = _find(name)
     plain = {key: value for key, value in raw.items() if key != "preset"}
+    if name != "recommended":
+        support = [each for each in plain.get("support") or [] if each["format"] != UNLABELLED]
+        plain |= {"distillation": None, "support": support}
     optimisation = {**(plain.get("optimisation") or {}), **preset["optimisation"]}
     return plain | preset | {"optimisation": optimisation}
 

@@ -45,6 +45,14 @@ NO_NETWORK = (
     r"NewConnectionError|NameResolutionError|name resolution|ConnectTimeout|Max retries"
     r"|ProxyError|SSLError|Read timed out|Connection (?:refused|reset|aborted)"
 )
+PIP_SETTINGS = {
+    "PIP_USER": "0",
+    "PIP_REQUIRE_VIRTUALENV": "0",
+    # The lock has the last word: a constraint of the machine's could only contradict it.
+    "PIP_CONSTRAINT": os.devnull,
+}
+"""What goes before a person's or a machine's own settings of pip."""
+
 NOT_FOUND = r"No matching distribution found"
 
 REMEDIES = {
@@ -170,7 +178,7 @@ class Environment:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env=os.environ | {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"},
+                env=os.environ | PIP_SETTINGS,
                 pass_fds=(self._lock,),
             )
             try:

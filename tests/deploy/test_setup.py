@@ -244,6 +244,13 @@ def test_without_the_cpu_build_of_torch_the_remedy_is_told(tmp_path: Path) -> No
     assert re.fullmatch(r"error: torch's CPU build was found neither .*\n", errors)
 
 
+def test_constraints_of_the_machine_do_not_touch_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "constraints.txt").write_text("torch<2\n")
+    workplace = Workplace(tmp_path)
+    status, output, errors = workplace.run(PIP_CONSTRAINT=str(tmp_path / "constraints.txt"))
+    assert (status, errors) == (0, ""), output + errors
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     workplace = Workplace(tmp_path)
     workplace.environment.mkdir()

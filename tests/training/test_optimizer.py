@@ -1,6 +1,7 @@
 """Muon and AdamW as one optimiser: who moves what, and that both can be broken off."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,11 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Muon
 
+from contract.labels import TIMSS
+from tests.training.tiny import make_backbone, make_recipe
+from training.fit import build_model
+from training.heads import freeze_head
+from training.model import load_tokenizer
 from training.optimizer import MuonWithAdamW
 
 OPTIONS: dict[str, Any] = {"muon_learning_rate": 0.02, "learning_rate": 0.01, "weight_decay": 0.1}
@@ -74,6 +80,20 @@ def test_frozen_weights_are_left_out(net: Net) -> None:
     optimizer = MuonWithAdamW(net, **OPTIONS)
     kept = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(kept) == sorted(id(p) for p in net.parameters() if p.requires_grad)
+
+
+def test_adapters_are_matrices_and_the_head_they_wrap_is_not(tmp_path: Path) -> None:
+    make_backbone(tmp_path / "backbone")
+    recipe = make_recipe(tmp_path)
+    tokenizer = load_tokenizer(recipe.backbone)
+    model = build_model(recipe, [TIMSS], tokenizer)
+    muon, adamw = (
+        part["param_groups"] for part in MuonWithAdamW(model, **OPTIONS).state_dict()["parts"]
+    )
+    assert [len(group["params"]) for group in muon] == [2 * 2 * 7]  # A and B of 7 layers, twice
+    assert [len(group["params"]) for group in adamw] == [1]  # the head
+    freeze_head(model)
+    assert len(MuonWithAdamW(model, **OPTIONS).state_dict()["parts"]) == 1
 
 
 def test_a_kept_state_goes_on_as_if_never_broken(net: Net) -> None:

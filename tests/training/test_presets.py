@@ -21,6 +21,9 @@ def test_a_preset_replaces_what_the_file_says(name: str) -> None:
     assert recipe.loss == LossRecipe.model_validate(PRESETS[name]["loss"])
     assert recipe.head == HeadRecipe.model_validate(PRESETS[name]["head"])
     assert recipe.optimisation.sampling == "instance"
+    taught = name == "recommended"
+    assert (recipe.distillation is not None) == taught
+    assert all(source.labelled for source in recipe.support) != taught
     assert recipe.optimisation.epochs == TrainRecipe.read(BUNDLED).optimisation.epochs
 
 

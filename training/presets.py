@@ -6,7 +6,7 @@ from typing import Any
 
 from training.errors import BadInput
 
-UNLABELLED = "math-problems"
+UNLABELLED_FORMAT = "math-problems"
 """The format of files without labels."""
 _LEARNED = {"init": "random", "trainable": True}
 _TC = {"tc_weight": 0.1, "tc_max_norm": 1.0, "tc_pairs": "different"}
@@ -68,8 +68,7 @@ def apply_preset(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     preset = _find(name)
     plain = {key: value for key, value in raw.items() if key != "preset"}
     if name != "recommended":
-        support = [each for each in plain.get("support") or [] if each["format"] != UNLABELLED]
-        plain |= {"distillation": None, "support": support}
+        plain = _leave_out_teacher(plain)
     optimisation = {**(plain.get("optimisation") or {}), **preset["optimisation"]}
     return plain | preset | {"optimisation": optimisation}
 
@@ -87,6 +86,19 @@ def fill_from_preset(raw: Mapping[str, Any]) -> dict[str, Any]:
     for section, values in preset.items():
         filled[section] = values | (filled.get(section) or {})
     return filled
+
+
+def _leave_out_teacher(raw: dict[str, Any]) -> dict[str, Any]:
+    """Support that is not what it should be is left to the recipe's own checks."""
+    support = raw.get("support")
+    if isinstance(support, list):
+        support = [
+            each
+            for each in support
+            if not isinstance(each, dict) or each.get("format") != UNLABELLED_FORMAT
+        ]
+        raw = raw | {"support": support}
+    return raw | {"distillation": None}
 
 
 def _find(name: Any) -> dict[str, dict[str, Any]]:

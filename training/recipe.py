@@ -13,7 +13,7 @@ from training.method import (
     LossRecipe,
     OptimisationRecipe,
 )
-from training.presets import UNLABELLED, apply_preset, fill_from_preset
+from training.presets import UNLABELLED_FORMAT, apply_preset, fill_from_preset
 from training.settings import Settings
 
 RESERVED = frozenset({
@@ -61,7 +61,7 @@ class SupportRecipe(LabelledFile):
     @property
     def labelled(self) -> bool:
         """Whether the file says labels; else the teacher of `distillation` does."""
-        return self.format != UNLABELLED
+        return self.format != UNLABELLED_FORMAT
 
 
 class PromptRecipe(Settings):
@@ -207,8 +207,8 @@ class TrainRecipe(Settings):
                 f"support of {', '.join(untaught)} has no labels: name the task under "
                 "distillation.weights, so that its teacher labels it"
             )
-        if any(source.format == UNLABELLED for source in self.sources):
-            raise ValueError(f"sources need labels; {UNLABELLED} is for `support`")
+        if any(source.format == UNLABELLED_FORMAT for source in self.sources):
+            raise ValueError(f"sources need labels; {UNLABELLED_FORMAT} is for `support`")
         if self.distillation and self.loss.name in ("focal", "dot-regression"):
             raise ValueError(
                 f"loss.name {self.loss.name} knows no soft targets; distil with cross-entropy, "

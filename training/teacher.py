@@ -59,22 +59,22 @@ def _ask(
     labels = np.array([each.label for each in examples])
     labelled = labels != UNLABELLED
     classes = len(label_set.labels)
-    known_items, known_labels = items[labelled], labels[labelled]
-    logits = np.empty((len(examples), classes))
-    known_logits = np.empty((len(known_items), classes))
-    if np.bincount(known_labels).max() < recipe.parts:
+    places = np.flatnonzero(labelled)
+    if np.bincount(labels[places]).max() < recipe.parts:
         raise BadInput(
             f"distillation.parts {recipe.parts}: no class of {label_set.task} has as many examples "
             "to train on; lower it"
         )
-    parts = StratifiedKFold(recipe.parts, shuffle=True, random_state=0)
-    for inside, outside in parts.split(np.zeros(len(known_items)), known_labels):
-        model = NgramClassifier(list(known_items[inside]), known_labels[inside], classes)
-        known_logits[outside] = model.predict_logits(list(known_items[outside]))
-    logits[labelled] = known_logits
+    parts = StratifiedKFold(recipe.parts, shuffle=True, random_state=0).split(
+        places, labels[places]
+    )
+    rounds = [(places[inside], places[outside]) for inside, outside in parts]
     if not labelled.all():
-        model = NgramClassifier(list(known_items), known_labels, classes)
-        logits[~labelled] = model.predict_logits(list(items[~labelled]))
+        rounds.append((places, np.flatnonzero(~labelled)))
+    logits = np.empty((len(examples), classes))
+    for known, asked in rounds:
+        model = NgramClassifier(list(items[known]), labels[known], classes)
+        logits[asked] = model.predict_logits(list(items[asked]))
     prior = batch_prior([e for e in examples if e.label != UNLABELLED], label_set, sampling)
     return calibrate_logits(logits, 1.0, np.array(prior))
 

@@ -27,6 +27,14 @@ def test_a_preset_replaces_what_the_file_says(name: str) -> None:
     assert recipe.optimisation.epochs == TrainRecipe.read(BUNDLED).optimisation.epochs
 
 
+@pytest.mark.parametrize("support", ["none", [{"path": "x"}], ["x"]])
+def test_a_wrong_support_under_a_preset_is_told_as_ever(tmp_path: Path, support: Any) -> None:
+    raw = yaml.safe_load(BUNDLED.read_text(encoding="utf-8")) | {"support": support}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"recipe\.yaml: support"):
+        TrainRecipe.read(tmp_path / "recipe.yaml", ["preset=ce"])
+
+
 def test_an_override_after_a_preset_changes_it() -> None:
     recipe = TrainRecipe.read(BUNDLED, ["preset=ncal", "loss.tc_weight=0.5"])
     assert (recipe.loss.name, recipe.loss.tc_weight) == ("cross-entropy", 0.5)

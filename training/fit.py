@@ -1,35 +1,19 @@
-"""One fine-tuning run: examples in, merged model out."""
+"""A fit from beginning to end: students first, if the recipe has any, then the model."""
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
-from training.arguments import build_arguments
-from training.batches import Collator, TrainingExamples, build_encoder
 from training.data import Example
-from training.epochs import EpochSampler
-from training.heads import fold_cosines, freeze_head, start_head
-from training.history import CollapseHistory, choose_sample
-from training.model import add_lora, load_classifier, merge_lora
-from training.objective import Objective
-from training.optimizer import MuonWithAdamW
-from training.prediction import AnyModel, predict_features
-from training.prediction import predict_scores as predict_scores
-from training.processes import call_all, is_first, share
+from training.fine_tuning import fine_tune
+from training.processes import is_first
 from training.recipe import TrainRecipe
-from training.resume import close_run, describe_run, name_write_errors, open_run
-from training.sampling import split_validation
-from training.support import Support, drop_auxiliary, read_support
-from training.teacher import build_targets
-from training.tracking import RunEnd, name_project, name_tracker_errors
-from training.trainer import CollapseTrainer
+from training.resume import close_run
+from training.students import ask_students, forget_students
+from training.support import Support, read_support
 from training.trainer import LossError as LossError
-from training.validation import Validation
 
 
 def fit(
@@ -56,139 +40,9 @@ def fit(
     """
     if support is None:
         support = read_support(recipe)
-    merged = call_all(_train, recipe, examples, label_sets, tokenizer, run_folder, support)
-    if torch.cuda.is_available():  # shards were put together on the CPU, but answer from the GPU
-        _free_memory()
-        torch.nn.Module.cuda(merged)
-    if recipe.loss.sees_cosines:
-        training, _ = split_validation(
-            examples, recipe.optimisation.validation_share, recipe.optimisation.seed
-        )
-        sample = [example.item for example in choose_sample(training, recipe.optimisation.seed)]
-        prompts = build_encoder(tokenizer, recipe.prompt).encode(sample)
-        features = predict_features(merged, prompts, tokenizer.pad_token_id)
-        merged = fold_cosines(merged, features, recipe.loss.scale)
+    answers = ask_students(recipe, examples, label_sets, tokenizer, run_folder, support)
+    model = fine_tune(recipe, examples, label_sets, tokenizer, run_folder, support, answers)
     if is_first():
+        forget_students(recipe, run_folder)
         close_run(run_folder)
-    return drop_auxiliary(merged, label_sets)
-
-
-def _train(
-    recipe: TrainRecipe,
-    examples: Sequence[Example],
-    label_sets: Sequence[LabelSet],
-    tokenizer: PreTrainedTokenizerBase,
-    run_folder: Path,
-    support: Support,
-) -> PreTrainedModel:
-    """The part of a fit that every process has a share of; returns the merged model."""
-    _free_memory()
-    options = recipe.optimisation
-    # Graphs of the models before would count against the compiler's limit of versions.
-    torch.compiler.reset()
-    set_seed(options.seed)
-    every_set = [*label_sets, *support.label_sets]
-    model = build_model(recipe, every_set, tokenizer)
-    training, held_back = split_validation(examples, options.validation_share, options.seed)
-    every_example = [*examples, *support.examples, *support.unlabelled]
-    run = describe_run(recipe, every_example, every_set)
-    name_project(recipe)
-    with name_write_errors(run_folder), name_tracker_errors():
-        trainer = _build_trainer(
-            recipe, model, training, held_back, support, label_sets, tokenizer, run_folder
-        )
-        checkpoint = share(open_run(run_folder, run) if is_first() else None)
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    trainer.accelerator.wait_for_everyone()  # what others still read must not be removed yet
-    if trainer.is_fsdp_enabled:
-        # Each process holds a part of every weight; the first puts them together.
-        weights = trainer.accelerator.get_state_dict(trainer.model)
-        plain = build_model(recipe, every_set, tokenizer)
-        if is_first():
-            plain.load_state_dict(weights)
-    else:
-        plain = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    return cast(PreTrainedModel, merge_lora(plain).float().eval())
-
-
-def _free_memory() -> None:
-    """Free what fits before left behind: model, optimiser and Trainer refer to one another.
-
-    Otherwise a GPU would have to hold two of a 7B when the next fold begins.
-    """
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def build_model(
-    recipe: TrainRecipe, label_sets: Sequence[LabelSet], tokenizer: PreTrainedTokenizerBase
-) -> AnyModel:
-    """The backbone under its head, with adapters if the recipe has them, before training."""
-    plain = load_classifier(recipe.backbone, tokenizer, label_sets)
-    seed = recipe.optimisation.seed
-    start_head(plain, recipe.head, recipe.backbone, tokenizer, label_sets, seed)
-    model = plain if recipe.lora is None else add_lora(plain, recipe.lora)
-    if not recipe.head.trainable:
-        freeze_head(model)
     return model
-
-
-def _build_optimizer(recipe: TrainRecipe, model: AnyModel) -> MuonWithAdamW | None:
-    """None leaves it to the Trainer, whose default is AdamW."""
-    options = recipe.optimisation
-    if options.muon_learning_rate is None:
-        return None
-    return MuonWithAdamW(
-        model,
-        muon_learning_rate=options.muon_learning_rate,
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-    )
-
-
-def _build_trainer(
-    recipe: TrainRecipe,
-    model: AnyModel,
-    training: Sequence[Example],
-    held_back: Sequence[Example],
-    support: Support,
-    label_sets: Sequence[LabelSet],
-    tokenizer: PreTrainedTokenizerBase,
-    run_folder: Path,
-) -> CollapseTrainer:
-    options = recipe.optimisation
-    labelled = [*training, *support.examples]
-    everything = [*labelled, *support.unlabelled]
-    every_set = [*label_sets, *support.label_sets]
-    encoder = build_encoder(tokenizer, recipe.prompt)
-    targets = share(
-        build_targets(recipe.distillation, everything, every_set, options.sampling)
-        if is_first()
-        else []
-    )
-    dataset = TrainingExamples(everything, encoder, recipe.augmentation, options.seed, targets)
-    sampler = EpochSampler(
-        everything,
-        dataset.lengths,
-        options.sampling,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        per_epoch=support.per_epoch,
-    )
-    trainer = CollapseTrainer(
-        model=model,
-        args=build_arguments(recipe, len(sampler), run_folder),
-        train_dataset=dataset,
-        data_collator=Collator(tokenizer.pad_token_id, [labels.task for labels in every_set]),
-        objective=Objective(recipe, labelled, every_set),
-        sampler=sampler,
-        validation=Validation(recipe, held_back, labelled, label_sets, tokenizer)
-        if held_back
-        else None,
-        patience=options.early_stopping_patience,
-        optimizers=(_build_optimizer(recipe, model), None),
-    )
-    trainer.add_callback(CollapseHistory(trainer, recipe, training, label_sets, tokenizer))
-    trainer.add_callback(RunEnd())
-    return trainer

@@ -86,6 +86,9 @@ class DistillationRecipe(Settings):
     label. An unlabelled one is answered by the teacher alone. Other tasks have no teacher."""
     parts: int = Field(default=5, ge=2)
     """Parts of the training examples: the teacher of one part is fitted to the others."""
+    students: int = Field(default=0, ge=0)
+    """Models fitted first, which then label the unlabelled texts together with the teacher for
+    the model that is kept (`training.students`). Each costs a run on the tasks of those texts."""
 
 
 class OptimisationRecipe(Settings):

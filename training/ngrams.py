@@ -20,11 +20,11 @@ _UNKNOWN = -30.0  # the logit of a class that was never shown; finite, so that s
 class NgramClassifier:
     """TF-IDF of character n-grams under multinomial logistic regression.
 
-    Texts are read twice: as they are (1 to 4 characters), and with every number replaced by
-    its kind (1 to 5). The target, what was said before it and what was said after have
-    vocabularies of their own. The classes are not weighed; the logarithm of their prior is
-    subtracted instead, as in logit adjustment (Menon et al., ICLR 2021). `training/LOG.md`
-    has what each of the two is worth.
+    Texts are read three times: as they are (1 to 4 characters), with every number replaced by
+    its kind (1 to 5), and as their shape, of which no word is left (1 to 4). The target, what
+    was said before it and what was said after have vocabularies of their own. The classes are
+    not weighed; the logarithm of their prior is subtracted instead, as in logit adjustment
+    (Menon et al., ICLR 2021). `training/LOG.md` has what each of these is worth.
     """
 
     def __init__(self, items: Sequence[AnyInput], labels: Ints, classes: int) -> None:
@@ -34,7 +34,7 @@ class NgramClassifier:
             (f"{column}/{reading.__name__}", _vectorize(reading, longest), column)
             for column in range(fields.shape[1])
             if any(fields[:, column])
-            for reading, longest in ((fold_forms, 4), (mask_numbers, 5))
+            for reading, longest in ((fold_forms, 4), (mask_numbers, 5), (keep_shape, 4))
         ]
         classifier = LogisticRegression(C=4.0, max_iter=300, tol=1e-3)
         self._model = make_pipeline(ColumnTransformer(vectorizers), classifier)
@@ -61,6 +61,11 @@ def fold_forms(text: str) -> str:
 def mask_numbers(text: str) -> str:
     """Every number by its kind: 0 a decimal, 1 one digit, 2 two or three, 4 four, 5 more."""
     return re.sub(r"\d+(\.\d+)?", _name_kind, fold_forms(text))
+
+
+def keep_shape(text: str) -> str:
+    """Kinds of numbers, Latin letters, signs and blanks; what stands between them is one #."""
+    return re.sub(r"[^\x20-\x7e×÷°π√≈≠≤≥]+", "#", mask_numbers(text))
 
 
 def _name_kind(number: re.Match[str]) -> str:

@@ -23,7 +23,7 @@ from transformers import AutoModelForSequenceClassification
 from contract.manifest import Parity
 from contract.prompts import Prompt
 from training.errors import BadInput
-from training.fit import predict_scores
+from training.prediction import predict_scores
 from training.probabilities import calibrate_logits
 from training.processes import leave_out_torchrun
 

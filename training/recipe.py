@@ -207,6 +207,10 @@ class TrainRecipe(Settings):
                 f"support of {', '.join(untaught)} has no labels: name the task under "
                 "distillation.weights, so that its teacher labels it"
             )
+        if self.distillation and self.distillation.students and not unlabelled:
+            raise ValueError(
+                "distillation.students label texts without labels, and `support` has none"
+            )
         if any(source.format == UNLABELLED_FORMAT for source in self.sources):
             raise ValueError(f"sources need labels; {UNLABELLED_FORMAT} is for `support`")
         if self.distillation and self.loss.name in ("focal", "dot-regression"):

@@ -58,17 +58,37 @@ def open_run(folder: Path, run: dict[str, Any]) -> Path | None:
             else:
                 shutil.rmtree(checkpoint)
         if whole:
-            _check_same(folder, run)
+            check_same(folder, run)
             return max(whole, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
         (folder / RUN_FILE).write_text(json.dumps(run, ensure_ascii=False), encoding="utf-8")
         return None
 
 
-def close_run(folder: Path) -> None:
-    """Remove the checkpoints: the run is finished and its model in the caller's hands."""
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints, but not the file that says whose they were."""
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
+
+
+def close_run(folder: Path) -> None:
+    """Forget a run that is finished: its model is in the caller's hands."""
+    drop_checkpoints(folder)
     (folder / RUN_FILE).unlink(missing_ok=True)
+
+
+def check_same(folder: Path, run: dict[str, Any]) -> None:
+    """Raise BadInput if the unfinished run in the folder is not the one described."""
+    try:
+        kept = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        kept = {}
+    asked = json.loads(json.dumps(run))
+    differing = [key for key in asked if kept.get(key) != asked[key]]
+    if differing:
+        raise BadInput(
+            f"{folder}: holds an unfinished run with another {', '.join(differing)}; finish it "
+            "with its own recipe, remove the folder, or choose another `work`"
+        )
 
 
 @contextmanager
@@ -99,20 +119,6 @@ def _is_whole(checkpoint: Path) -> bool:
         return False
     others = range(1, count_processes())
     return all((checkpoint / f"rng_state_{process}.pth").exists() for process in others)
-
-
-def _check_same(folder: Path, run: dict[str, Any]) -> None:
-    try:
-        kept = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        kept = {}
-    asked = json.loads(json.dumps(run))
-    differing = [key for key in asked if kept.get(key) != asked[key]]
-    if differing:
-        raise BadInput(
-            f"{folder}: holds an unfinished run with another {', '.join(differing)}; finish it "
-            "with its own recipe, remove the folder, or choose another `work`"
-        )
 
 
 def _hash(lines: Any) -> str:

@@ -7,7 +7,7 @@ label, and labels texts that nobody labelled (Hinton et al. 2015; cross-fitting 
 al., ICLR 2021).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -23,18 +23,24 @@ from training.sampling import batch_prior
 Targets = list[Floats]
 """For each example the probability of each class of its task."""
 
+Answers = Mapping[str, Floats]
+"""Task → a student's logits (unlabelled examples of the task, classes), in their order; they
+answer for a uniform prior."""
+
 
 def build_targets(
     recipe: DistillationRecipe | None,
     examples: Sequence[Example],
     label_sets: Sequence[LabelSet],
     sampling: str,
+    students: Sequence[Answers] = (),
 ) -> Targets:
     """What the examples of a fit are to be answered with, under the prior of its batches.
 
     A labelled example's target is its label, mixed with its task's share of the teacher's
-    answer; an unlabelled one's is that answer alone. The teacher is fitted to these examples
-    and nothing else, so a held-out fold stays held out.
+    answer; an unlabelled one's is the teacher's answer alone, or, with students, the geometric
+    mean of the teacher's and theirs, who together count as much as the teacher. The teacher is
+    fitted to these examples and nothing else, so a held-out fold stays held out.
     """
     widths = {labels.task: len(labels.labels) for labels in label_sets}
     targets = [_one_hot(example.label, widths[example.task]) for example in examples]
@@ -43,7 +49,9 @@ def build_targets(
     for label_set in label_sets:
         if label_set.task in recipe.weights:
             own = [place for place, each in enumerate(examples) if each.task == label_set.task]
-            answers = _ask(recipe, [examples[place] for place in own], label_set, sampling)
+            asked = [examples[place] for place in own]
+            others = [each[label_set.task] for each in students if label_set.task in each]
+            answers = _ask(recipe, asked, label_set, sampling, others)
             for place, answer in zip(own, answers, strict=True):
                 known = examples[place].label != UNLABELLED
                 weight = recipe.weights[label_set.task] if known else 1.0
@@ -52,9 +60,16 @@ def build_targets(
 
 
 def _ask(
-    recipe: DistillationRecipe, examples: Sequence[Example], label_set: LabelSet, sampling: str
+    recipe: DistillationRecipe,
+    examples: Sequence[Example],
+    label_set: LabelSet,
+    sampling: str,
+    students: Sequence[Floats],
 ) -> Floats:
-    """The teacher's probabilities (examples, classes), each from examples of other parts."""
+    """The teacher's probabilities (examples, classes), each from examples of other parts.
+
+    `students` are logits (unlabelled examples, classes) to average into it.
+    """
     items = np.array([each.item for each in examples], dtype=object)
     labels = np.array([each.label for each in examples])
     labelled = labels != UNLABELLED
@@ -75,6 +90,8 @@ def _ask(
     for known, asked in rounds:
         model = NgramClassifier(list(items[known]), labels[known], classes)
         logits[asked] = model.predict_logits(list(items[asked]))
+    if students:
+        logits[~labelled] = (logits[~labelled] + np.mean(students, axis=0)) / 2.0
     prior = batch_prior([e for e in examples if e.label != UNLABELLED], label_set, sampling)
     return calibrate_logits(logits, 1.0, np.array(prior))
 

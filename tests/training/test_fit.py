@@ -19,7 +19,8 @@ from training.batches import build_encoder
 from training.collapse import measure_collapse
 from training.data import Example, read_examples
 from training.errors import BadInput
-from training.fit import build_model, fit
+from training.fine_tuning import build_model
+from training.fit import fit
 from training.heads import find_head
 from training.history import FILE_NAME, choose_sample
 from training.model import load_tokenizer
@@ -251,7 +252,7 @@ def test_a_fit_starts_without_the_model_of_the_one_before(
         alive.append(sum(issubclass(type(each), PreTrainedModel) for each in gc.get_objects()))
         return build_model(*arguments)
 
-    monkeypatch.setattr("training.fit.build_model", count_then_build)
+    monkeypatch.setattr("training.fine_tuning.build_model", count_then_build)
     recipe = make_recipe(workplace, optimisation={"epochs": 1})
     gc.disable()  # or it would run by chance
     try:

@@ -14,7 +14,7 @@ from contract.prompts import Prompt
 from tests.training.tiny import DECODERS, make_backbone, make_recipe
 from training.batches import build_encoder
 from training.errors import BadInput
-from training.fit import build_model
+from training.fine_tuning import build_model
 from training.heads import find_head, fold_cosines, start_head
 from training.method import HeadRecipe
 from training.model import load_classifier, load_tokenizer

@@ -11,7 +11,7 @@ from torch.optim import AdamW, Muon
 
 from contract.labels import TIMSS
 from tests.training.tiny import make_backbone, make_recipe
-from training.fit import build_model
+from training.fine_tuning import build_model
 from training.heads import freeze_head
 from training.model import load_tokenizer
 from training.optimizer import MuonWithAdamW

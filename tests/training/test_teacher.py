@@ -8,7 +8,7 @@ import pytest
 
 from contract.inputs import DialogueTurn, Problem, Turn
 from contract.labels import BUILT_IN, IRF, TIMSS
-from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
+from tests.training.tiny import make_backbone, make_data, make_recipe, make_taught
 from training.data import UNLABELLED, Example, read_examples
 from training.epochs import EpochSampler
 from training.errors import BadInput
@@ -17,7 +17,6 @@ from training.method import DistillationRecipe
 from training.model import load_tokenizer
 from training.ngrams import NgramClassifier
 from training.objective import Objective
-from training.recipe import TrainRecipe
 from training.support import read_support
 from training.teacher import build_targets
 
@@ -92,20 +91,6 @@ def test_ngrams_read_the_turn_apart_from_its_context() -> None:
     assert logits.argmax(axis=1).tolist() == [0, 1]
     assert logits[:, 2].tolist() == [-30.0, -30.0]  # a class nobody showed it
     assert model.predict_logits([]).shape == (0, 3)
-
-
-def make_taught(folder: Path, **changes: Any) -> TrainRecipe:
-    make_data(folder)
-    texts = [{"text": f"周长{n}？", "source": "made-up"} for n in range(10, 30)]
-    texts += [
-        {"text": "三角形0！", "source": "made-up"},  # stands in the data
-        {"text": "周长等于边长的和", "source": "made-up-analysis"},  # no problem
-    ]
-    write_lines(folder / "texts.jsonl", texts)
-    unlabelled = {"path": folder / "texts.jsonl", "format": "math-problems", "task": "timss",
-                  "per_epoch": 8}  # fmt: skip
-    fields = {"support": [unlabelled], "distillation": {"weights": {"timss": 0.5}, "parts": 2}}
-    return make_recipe(folder, **fields | changes)
 
 
 def test_texts_without_labels_are_read_apart_and_drawn_by_number(tmp_path: Path) -> None:

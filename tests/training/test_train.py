@@ -23,10 +23,11 @@ from training.crossvalidate import MODES, crossvalidate, split_folds
 from training.data import read_examples
 from training.errors import BadInput
 from training.export import export_checkpoint
-from training.fit import LossError, fit, predict_scores
+from training.fit import LossError, fit
 from training.held_out import evaluate, report
 from training.kept import check_work, read_arrays
 from training.model import load_tokenizer
+from training.prediction import predict_scores
 from training.recipe import TrainRecipe
 from training.train import prepare
 

@@ -119,3 +119,18 @@ def make_recipe(folder: Path, **changes: Any) -> TrainRecipe:
         merged = isinstance(value, Mapping) and isinstance(fields.get(name), dict)
         fields[name] = fields[name] | dict(value) if merged else value
     return TrainRecipe.model_validate(fields)
+
+
+def make_taught(folder: Path, **changes: Any) -> TrainRecipe:
+    """A recipe as above with a teacher for problems and 20 problems for it to label."""
+    make_data(folder)
+    texts = [{"text": f"周长{n}？", "source": "made-up"} for n in range(10, 30)]
+    texts += [
+        {"text": "三角形0！", "source": "made-up"},  # stands in the data
+        {"text": "周长等于边长的和", "source": "made-up-analysis"},  # no problem
+    ]
+    write_lines(folder / "texts.jsonl", texts)
+    unlabelled = {"path": folder / "texts.jsonl", "format": "math-problems", "task": "timss",
+                  "per_epoch": 8}  # fmt: skip
+    fields = {"support": [unlabelled], "distillation": {"weights": {"timss": 0.5}, "parts": 2}}
+    return make_recipe(folder, **fields | changes)

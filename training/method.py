@@ -78,6 +78,15 @@ class LossRecipe(Settings):
         return self.name in ("cosine", "dot-regression")
 
 
+class StudentsRecipe(Settings):
+    """Models fitted first, which label the unlabelled texts with the teacher for the model that
+    is kept (`training.students`). Each costs a run on the tasks of those texts."""
+
+    count: int = Field(default=1, ge=1)
+    per_epoch: int | None = Field(default=None, ge=1)
+    """Texts without labels that a student's epoch draws; None: as many as the kept model's."""
+
+
 class DistillationRecipe(Settings):
     """Learning from a teacher beside the labels (`training.teacher`)."""
 
@@ -86,9 +95,8 @@ class DistillationRecipe(Settings):
     label. An unlabelled one is answered by the teacher alone. Other tasks have no teacher."""
     parts: int = Field(default=5, ge=2)
     """Parts of the training examples: the teacher of one part is fitted to the others."""
-    students: int = Field(default=0, ge=0)
-    """Models fitted first, which then label the unlabelled texts together with the teacher for
-    the model that is kept (`training.students`). Each costs a run on the tasks of those texts."""
+    students: StudentsRecipe | None = None
+    """None leaves the unlabelled texts to the teacher alone."""
 
 
 class OptimisationRecipe(Settings):

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from contract.labels import LabelSet
 from training.data import UNLABELLED, Example, read_examples, read_label_sets
 from training.heads import find_head
-from training.recipe import TrainRecipe
+from training.recipe import SupportRecipe, TrainRecipe
 from training.recurrence import normalize_text
 from training.sampling import split_validation, unlabelled_name
 
@@ -49,13 +49,18 @@ def read_support(recipe: TrainRecipe) -> Support:
     unlabelled = [example for example in examples if example.label == UNLABELLED]
     own = {source.task for source in recipe.sources}
     tasks = [task for task in dict.fromkeys(s.task for s in recipe.support) if task not in own]
-    per_epoch = {
-        s.task if s.labelled else unlabelled_name(s.task): s.per_epoch
-        for s in recipe.support
-        if s.per_epoch is not None
-    }
     labelled = [example for example in examples if example.label != UNLABELLED]
-    return Support(labelled, unlabelled, [known[task] for task in tasks], per_epoch)
+    label_sets = [known[task] for task in tasks]
+    return Support(labelled, unlabelled, label_sets, count_per_epoch(recipe.support))
+
+
+def count_per_epoch(support: Sequence[SupportRecipe]) -> dict[str, int]:
+    """What `Support.per_epoch` holds for these files."""
+    return {
+        each.task if each.labelled else unlabelled_name(each.task): each.per_epoch
+        for each in support
+        if each.per_epoch is not None
+    }
 
 
 def list_trained(

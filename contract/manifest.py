@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from contract.labels import LabelSet
 from contract.prompts import ContextWindow, PromptVersion
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 has the biases of `Task`; checkpoints of version 1 are read as they were written."""
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "model.safetensors"
 
@@ -32,6 +33,9 @@ class Task(BaseModel):
     """Rows of `score.weight`, in the order of the label set."""
     temperature: float = Field(gt=0.0)
     """Divide logits by it; fitted by held-out likelihood under the uniform prior."""
+    biases: tuple[FiniteFloat, ...] = ()
+    """Add to the divided logits, one for each class; fitted by held-out likelihood. None at all
+    is as good as zeros."""
     training_prior: tuple[Probability, ...]
     """Share of each class in the training data; adding its logarithm to the scaled logits
     answers for traffic of that mix. The logits themselves answer for a uniform prior."""
@@ -53,6 +57,10 @@ class Task(BaseModel):
         for name in ("rows", "training_prior", "conformal_thresholds"):
             if len(getattr(self, name)) != classes:
                 raise ValueError(f"{name} must have one entry for each of the {classes} labels")
+        if len(self.biases) not in (0, classes):
+            raise ValueError(
+                f"biases must have one entry for each of the {classes} labels, or none"
+            )
         if len(set(self.rows)) != classes or min(self.rows) < 0:
             raise ValueError("rows must be different and not negative")
         if not math.isclose(sum(self.training_prior), 1.0, abs_tol=1e-3):

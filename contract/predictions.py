@@ -18,12 +18,15 @@ def calibrate_logits(task: Task, logits: Sequence[float], prior: Prior = "unifor
     """Return class probabilities for traffic of the given prior.
 
     `logits`, in label order, answer for a uniform prior; they are divided by the
-    task's temperature, the log prior is added, and the softmax is taken. Raises
+    task's temperature, its biases and the log prior are added, and the softmax is
+    taken (bias-corrected temperature scaling, Alexandari et al., ICML 2020). Raises
     ValueError when a logit is not finite: such an answer must never be served.
     """
     if not all(map(math.isfinite, logits)):
         raise ValueError("a logit is not finite")
     scaled = [logit / task.temperature for logit in logits]
+    if task.biases:
+        scaled = [value + bias for value, bias in zip(scaled, task.biases, strict=True)]
     if prior == "training":
         scaled = [
             value + math.log(share)

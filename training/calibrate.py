@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.manifest import MANIFEST_NAME, WEIGHTS_NAME, Manifest, Task, hash_file, write_manifest
-from training.calibration import cross_fit_views, fit_temperature, fit_thresholds
+from training.calibration import cross_fit_views, fit_thresholds
 from training.checkpoint import name_trained_on, open_checkpoint, read_labelled, score_modes
 from training.data import Example, measure_prior
 from training.errors import BadInput
@@ -22,6 +22,7 @@ from training.kept import RECIPE_NAME
 from training.metrics import evaluate_task
 from training.model_card import CARD_NAME
 from training.recipe import TrainRecipe
+from training.scaling import fit_scaling
 
 
 def calibrate_checkpoint(
@@ -37,8 +38,8 @@ def calibrate_checkpoint(
 ) -> Manifest:
     """Write a new checkpoint with the same weights and one head calibrated on labelled data.
 
-    Temperature and thresholds come from all the data. What is stated of them, ECE and
-    coverage, is cross-fitted: measured on items that set neither. `coverage` is the aim of
+    Temperature, biases and thresholds come from all the data. All that is stated is
+    cross-fitted: measured on items that set none of them. `coverage` is the aim of
     the prediction sets (the head's own by default); with `replace_prior` the class mix of
     these data becomes the training prior. The checkpoint that was read stays as it is.
     Raises BadInput if the data cannot calibrate it or the new one cannot be written.
@@ -61,8 +62,8 @@ def calibrate_checkpoint(
     names = ", ".join(path.name for path in data)
     note = (
         f" Task `{task}` was calibrated anew on {names} ({len(examples):,} items): its figures, "
-        f"temperature and thresholds are of these data, ECE and coverage cross-fitted in {folds} "
-        "folds; what is said above of its training data does not hold for them."
+        f"temperature, biases and thresholds are of these data, cross-fitted in {folds} folds; "
+        "what is said above of its training data does not hold for them."
     )
     _write(folder, output, renewed, note)
     print(f"temperature {head.temperature:.3f} before, {calibrated.temperature:.3f} now")
@@ -108,18 +109,18 @@ def _calibrate(
 ) -> Task:
     pooled = np.concatenate(list(logits.values()))
     truth = np.tile(labels, len(logits))
-    temperature = fit_temperature(pooled, truth)
+    scaling = fit_scaling(pooled, truth, views=len(logits))
     crossed = cross_fit_views(logits, labels, prior, folds=folds, coverage=coverage)
     evaluation = {
-        mode: evaluate_task(scores, labels, head.label_set.ids, prior, temperature)
-        | {"cross_fit": crossed[mode]}
-        for mode, scores in logits.items()
+        mode: evaluate_task(each.logits, labels, head.label_set.ids, prior)
+        | {"cross_fit": each.figures, **scaling.describe()}
+        for mode, each in crossed.items()
     }
     changes: dict[str, Any] = {
-        "temperature": temperature,
+        **scaling.describe(),
         "training_prior": prior.tolist(),
         "conformal_thresholds": fit_thresholds(
-            pooled, truth, temperature, coverage, views=len(logits)
+            scaling.apply(pooled), truth, coverage, views=len(logits)
         ),
         "conformal_coverage": coverage,
         "evaluation": evaluation,

@@ -1,7 +1,7 @@
-"""What turns logits into honest answers: a temperature, and thresholds of prediction sets.
+"""Thresholds of prediction sets, and how honest answers are on items that set nothing.
 
-Both are set on items the model was not trained on, and both answer for a uniform prior;
-`contract.predictions` applies them. Arrays are as in `training.probabilities`.
+Scaling and thresholds are set on items the model was not trained on, and both answer for a
+uniform prior; `contract.predictions` applies them. Arrays are as in `training.probabilities`.
 """
 
 import math
@@ -11,51 +11,30 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from training.confusion import count_confusion, summarize_confusion
 from training.probabilities import (
     Floats,
     Ints,
     brier_score,
-    calibrate_logits,
     check_logits,
     expected_calibration_error,
     negative_log_likelihood,
+    take_softmax,
     weigh_items,
 )
-
-COLDEST, HOTTEST = 0.05, 20.0
-"""Bounds of the temperature: without them perfect or hopeless answers would have none."""
-
-
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """The temperature of highest likelihood under the uniform prior (Guo et al., ICML 2017).
-
-    Every class weighs the same, as the raw `logits` (items, K) answer for a uniform prior.
-    In 1/T the loss is convex, so its derivative has one sign change, which is bisected to
-    1e-12 between the bounds. Raises ValueError for arrays that do not match.
-    """
-    scores, truth = check_logits(logits, labels)
-    weights = weigh_items(truth, _uniform(scores))
-    own = scores[np.arange(len(truth)), truth]
-    low, high = math.log(1 / HOTTEST), math.log(1 / COLDEST)
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        expected = (calibrate_logits(scores, math.exp(-middle)) * scores).sum(axis=1)
-        if weights @ (expected - own) > 0.0:  # derivative of the loss in 1/T
-            high = middle
-        else:
-            low = middle
-    return math.exp(-(low + high) / 2)
+from training.scaling import Scaling, fit_scaling
 
 
 def fit_thresholds(
     logits: NDArray[np.floating],
     labels: NDArray[np.integer],
-    temperature: float,
     coverage: float = 0.9,
     *,
     views: int = 1,
 ) -> list[float]:
     """Least probability, per class, at which the class enters the prediction set.
+
+    `logits` (items, K) are calibrated ones.
 
     Class-conditional split conformal prediction (Vovk 2012): among n items of a class the
     threshold is the ⌈(n+1)·coverage⌉-th largest probability of their own class, so a new
@@ -70,7 +49,7 @@ def fit_thresholds(
     scores, truth = check_logits(logits, labels)
     if not 0.0 < coverage < 1.0:
         raise ValueError(f"coverage {coverage} is not between 0 and 1")
-    probabilities = calibrate_logits(scores, temperature)
+    probabilities = take_softmax(scores)
     thresholds = []
     for index in range(scores.shape[1]):
         own = np.sort(probabilities[truth == index, index])[::-1]
@@ -79,6 +58,15 @@ def fit_thresholds(
         threshold = float(own[rank - 1]) if rank <= len(own) else 0.0
         thresholds.append(math.floor(threshold * 1e6) / 1e6)
     return thresholds
+
+
+class CrossFitted(NamedTuple):
+    """What `cross_fit_views` says of a view."""
+
+    logits: Floats
+    """(items, classes): calibrated by a scaling that the item had no part in."""
+    figures: dict[str, Any]
+    """As `cross_fit` returns them."""
 
 
 def cross_fit(
@@ -93,16 +81,16 @@ def cross_fit(
     """Measure calibration and prediction sets on items that set neither, ready for JSON.
 
     The items (out-of-fold logits, if they come from cross-validation) are dealt into
-    `folds` parts, class by class. Temperature and thresholds are set on all parts but one
-    and measured on that one. Calibration is stated under the uniform prior and under
-    `prior` (K,), before (temperature 1) and after. `coverage` is the mean over classes,
-    `set_size` the mean at equal class sizes.
+    `folds` parts, class by class. Scaling and thresholds are set on all parts but one and
+    measured on that one. Macro recall and calibration, under the uniform prior and under
+    `prior` (K,), are stated before (raw logits) and after. `coverage` is the mean over
+    classes, `set_size` the mean at equal class sizes.
     Raises ValueError for arrays that do not match or fewer items than folds.
     """
     results = cross_fit_views(
         {"": logits}, labels, prior, folds=folds, seed=seed, coverage=coverage
     )
-    return results[""]
+    return results[""].figures
 
 
 def cross_fit_views(
@@ -113,8 +101,8 @@ def cross_fit_views(
     folds: int = 5,
     seed: int = 0,
     coverage: float = 0.9,
-) -> dict[str, dict[str, Any]]:
-    """`cross_fit` where one temperature and one set of thresholds serve several views.
+) -> dict[str, CrossFitted]:
+    """`cross_fit` where one scaling and one set of thresholds serve several views.
 
     `views` holds the logits of the same items, in the same order, as each mode sees them
     (`live`, `retrospective`). What is set is set on all views of the other folds together;
@@ -128,13 +116,16 @@ def cross_fit_views(
     scores = {name: each[0] for name, each in checked.items()}
     held_out = _fit_others(scores, truth, deal_folds(truth, folds, seed), coverage)
     return {
-        name: {
-            "folds": folds,
-            "temperatures": sorted(set(held_out.temperatures.tolist())),
-            "before": _score(scores[name], np.ones(len(truth)), truth, shares),
-            "after": _score(scores[name], held_out.temperatures, truth, shares),
-            "sets": _measure_sets(held_out.sets[name], truth, coverage),
-        }
+        name: CrossFitted(
+            held_out.logits[name],
+            {
+                "folds": folds,
+                "temperatures": [each.temperature for each in held_out.scalings],
+                "before": _score(scores[name], truth, shares),
+                "after": _score(held_out.logits[name], truth, shares),
+                "sets": _measure_sets(held_out.sets[name], truth, coverage),
+            },
+        )
         for name in views
     }
 
@@ -142,16 +133,16 @@ def cross_fit_views(
 def measure_sets(
     logits: NDArray[np.floating],
     labels: NDArray[np.integer],
-    temperature: float,
     thresholds: Sequence[float],
     coverage: float,
 ) -> dict[str, Any]:
     """What prediction sets of given thresholds hold, on items that did not set them.
 
-    `coverage` is the aim they were set for. Raises ValueError for arrays that do not match.
+    `logits` (items, K) are calibrated ones, `coverage` is the aim they were set for. Raises
+    ValueError for arrays that do not match.
     """
     scores, truth = check_logits(logits, labels)
-    return _measure_sets(calibrate_logits(scores, temperature) >= thresholds, truth, coverage)
+    return _measure_sets(take_softmax(scores) >= thresholds, truth, coverage)
 
 
 def deal_folds(labels: Ints, folds: int, seed: int) -> Ints:
@@ -165,8 +156,10 @@ def deal_folds(labels: Ints, folds: int, seed: int) -> Ints:
 
 
 class _HeldOut(NamedTuple):
-    temperatures: Floats
-    """(items,): the temperature that the other folds set."""
+    scalings: list[Scaling]
+    """Of each fold, set on the others."""
+    logits: dict[str, Floats]
+    """View → (items, classes): calibrated by what the other folds set."""
     sets: dict[str, NDArray[np.bool_]]
     """View → (items, classes): whether the class is in the item's prediction set."""
 
@@ -174,25 +167,28 @@ class _HeldOut(NamedTuple):
 def _fit_others(
     scores: Mapping[str, Floats], labels: Ints, places: Ints, coverage: float
 ) -> _HeldOut:
-    temperatures = np.empty(len(labels))
+    scalings = []
+    logits = {name: np.empty(each.shape) for name, each in scores.items()}
     sets = {name: np.empty(each.shape, dtype=np.bool_) for name, each in scores.items()}
     for fold in np.unique(places):
         inside = places == fold
         pooled = np.concatenate([each[~inside] for each in scores.values()])
         truth = np.tile(labels[~inside], len(scores))
-        temperature = fit_temperature(pooled, truth)
-        thresholds = fit_thresholds(pooled, truth, temperature, coverage, views=len(scores))
-        temperatures[inside] = temperature
+        scaling = fit_scaling(pooled, truth, views=len(scores))
+        calibrated = scaling.apply(pooled)
+        thresholds = fit_thresholds(calibrated, truth, coverage, views=len(scores))
+        scalings.append(scaling)
         for name, each in scores.items():
-            sets[name][inside] = calibrate_logits(each[inside], temperature) >= thresholds
-    return _HeldOut(temperatures, sets)
+            logits[name][inside] = scaling.apply(each[inside])
+            sets[name][inside] = take_softmax(logits[name][inside]) >= thresholds
+    return _HeldOut(scalings, logits, sets)
 
 
-def _score(scores: Floats, temperatures: Floats, labels: Ints, prior: Floats) -> dict[str, float]:
-    results = {}
-    for name, mix, shift in (("uniform", _uniform(scores), None), ("training", prior, prior)):
-        # Each item has its own temperature already: divide first, then at temperature 1.
-        probabilities = calibrate_logits(scores / temperatures[:, None], 1.0, shift)
+def _score(logits: Floats, labels: Ints, prior: Floats) -> dict[str, float]:
+    confusion = count_confusion(labels, logits.argmax(axis=1), logits.shape[1])
+    results = {"macro_recall": summarize_confusion(confusion)["macro_recall"]}
+    for name, mix, shift in (("uniform", _uniform(logits), None), ("training", prior, prior)):
+        probabilities = take_softmax(logits, shift)
         weights = weigh_items(labels, mix)
         results[f"ece_{name}"] = expected_calibration_error(probabilities, labels, weights)
         results[f"brier_{name}"] = brier_score(probabilities, labels, weights)

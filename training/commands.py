@@ -48,7 +48,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     _add_recipe(add("report", _report, "Write the report again from kept folds"))
     _add_evaluate(add("evaluate", _evaluate, "Measure a finished checkpoint on labelled files"))
     _add_calibrate(
-        add("calibrate", _calibrate, "Refit temperature and thresholds on labelled files")
+        add("calibrate", _calibrate, "Refit temperature, biases and thresholds on labelled files")
     )
     _add_ablate(add("ablate", _ablate, "Compare presets over seeds on the same folds"))
 

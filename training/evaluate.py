@@ -12,6 +12,7 @@ from training.checkpoint import name_trained_on, open_checkpoint, read_labelled,
 from training.metrics import evaluate_task
 from training.recurrence import find_recurring
 from training.report import write_report
+from training.scaling import Scaling
 from training.tables import align_table, tabulate_calibration, tabulate_summary
 
 Results = dict[str, dict[str, Any]]
@@ -29,7 +30,7 @@ def evaluate_checkpoint(
 ) -> Results:
     """Answer every item as a server would and print how good the answers are.
 
-    Temperature and thresholds are the manifest's. Dialogue turns are measured live and
+    Temperature, biases and thresholds are the manifest's. Dialogue turns are measured live and
     retrospective. With `training` files the headline also stands without the items whose
     text recurs there. With `output` the report is written there.
     Raises BadInput for data or a checkpoint that a person must mend.
@@ -44,24 +45,22 @@ def evaluate_checkpoint(
     if recurring is not None:
         note += f" The texts of {recurring.sum():,} of them recur in the training files."
     print(note)
-    logits = score_modes(folder, head, items)
+    scaling = Scaling.of(head)
+    raw = score_modes(folder, head, items)
+    logits = {mode: scaling.apply(scores) for mode, scores in raw.items()}
     results = {
         f"{task}/{mode}": evaluate_task(
             scores,
             labels,
             head.label_set.ids,
             np.array(head.training_prior),
-            head.temperature,
             recurring=recurring,
         )
         | {
             "sets": measure_sets(
-                scores,
-                labels,
-                head.temperature,
-                head.conformal_thresholds,
-                head.conformal_coverage,
-            )
+                scores, labels, head.conformal_thresholds, head.conformal_coverage
+            ),
+            **scaling.describe(),
         }
         for mode, scores in logits.items()
     }

@@ -81,7 +81,7 @@ def describe_measurement(recipe: TrainRecipe) -> str:
     return (
         f"{recipe.evaluation.folds}-fold cross-validation on the training data, stratified "
         "by class: each item was answered by a model that had not seen it. The weights "
-        "here were then trained on all items; temperature and thresholds come from the "
+        "here were then trained on all items; temperature, biases and thresholds come from the "
         "held-out answers. One seed."
     )
 

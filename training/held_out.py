@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from training.batches import build_encoder
-from training.calibration import cross_fit_views, fit_temperature
+from training.calibration import cross_fit_views
 from training.crossvalidate import (
     MODES,
     HeldOut,
@@ -27,6 +27,7 @@ from training.recipe import TrainRecipe
 from training.recurrence import find_recurring
 from training.report import write_report
 from training.sampling import thin_out
+from training.scaling import fit_scaling
 from training.support import Support
 from training.zero_shot import score_zero_shot
 
@@ -88,7 +89,7 @@ def summarize(task: str, modes: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def pool_modes(modes: Mapping[str, HeldOut]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """One temperature and one set of thresholds serve both modes: fit them on both."""
+    """One scaling and one set of thresholds serve both modes: fit them on both."""
     logits = np.concatenate([scores.logits for scores in modes.values()])
     labels = np.concatenate([scores.labels for scores in modes.values()])
     return logits, labels
@@ -102,7 +103,7 @@ def _measure(
     zero_shot: Mapping[str, NDArray[np.float32]],
 ) -> dict[str, dict[str, Any]]:
     prior = np.array(measure_prior(examples, label_set))
-    temperature = fit_temperature(*pool_modes(modes))
+    scaling = fit_scaling(*pool_modes(modes), views=len(modes))
     calibration = cross_fit_views(
         {mode: scores.logits for mode, scores in modes.items()},
         next(iter(modes.values())).labels,
@@ -113,15 +114,14 @@ def _measure(
     recurring = _find_recurring(recipe, examples, next(iter(modes.values())))
     return {
         mode: evaluate_task(
-            scores.logits,
+            calibration[mode].logits,
             scores.labels,
             label_set.ids,
             prior,
-            temperature,
             recurring=recurring,
             zero_shot=zero_shot.get(mode),
         )
-        | {"cross_fit": calibration[mode]}
+        | {"cross_fit": calibration[mode].figures, **scaling.describe()}
         for mode, scores in modes.items()
     }
 

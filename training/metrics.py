@@ -19,10 +19,10 @@ from training.probabilities import (
     Ints,
     bin_confidences,
     brier_score,
-    calibrate_logits,
     check_logits,
     expected_calibration_error,
     negative_log_likelihood,
+    take_softmax,
     weigh_items,
 )
 
@@ -34,7 +34,6 @@ def evaluate_task(
     labels: NDArray[np.integer],
     label_ids: Sequence[str],
     prior: NDArray[np.floating],
-    temperature: float,
     *,
     recurring: NDArray[np.bool_] | None = None,
     zero_shot: NDArray[np.floating] | None = None,
@@ -42,7 +41,8 @@ def evaluate_task(
 ) -> dict[str, Any]:
     """Every figure of one task on one set of items, ready for JSON.
 
-    `logits` (items, K) are raw and answer for a uniform prior, `labels` (items,) are indices
+    `logits` (items, K) are calibrated (`training.scaling`) and answer for a uniform prior;
+    what calibrates an item must come from others. `labels` (items,) are indices
     into `label_ids`, `prior` (K,) is the class mix of the training data. The answer is the
     most probable class under the uniform prior; `training_prior_answers` says how the most
     probable class under the training prior does. Calibration is measured under both priors,
@@ -61,9 +61,8 @@ def evaluate_task(
         raise ValueError(f"{len(label_ids)} labels need as many logits and prior shares")
     answers = scores.argmax(axis=1)
     confusion = count_confusion(truth, answers, len(label_ids))
-    adjusted = calibrate_logits(scores, temperature, shares).argmax(axis=1)
+    adjusted = take_softmax(scores, shares).argmax(axis=1)
     result = {
-        "temperature": temperature,
         "label_ids": list(label_ids),
         "training_prior": shares.tolist(),
         **_state_headline(confusion, seed),
@@ -72,8 +71,8 @@ def evaluate_task(
         "training_prior_answers": summarize_confusion(
             count_confusion(truth, adjusted, len(label_ids))
         ),
-        **_measure_calibration(scores, truth, temperature, None, "uniform"),
-        **_measure_calibration(scores, truth, temperature, shares, "training"),
+        **_measure_calibration(scores, truth, None, "uniform"),
+        **_measure_calibration(scores, truth, shares, "training"),
         "confusion": confusion.tolist(),
     }
     if recurring is not None and not recurring.all():
@@ -154,9 +153,9 @@ def _describe_groups(
 
 
 def _measure_calibration(
-    scores: Floats, labels: Ints, temperature: float, prior: Floats | None, name: str
+    scores: Floats, labels: Ints, prior: Floats | None, name: str
 ) -> dict[str, Any]:
-    probabilities = calibrate_logits(scores, temperature, prior)
+    probabilities = take_softmax(scores, prior)
     classes = scores.shape[1]
     mix = np.full(classes, 1.0 / classes) if prior is None else prior
     weights = weigh_items(labels, mix)

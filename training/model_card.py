@@ -136,19 +136,28 @@ def _describe_use(manifest: Manifest) -> str:
             task.label_set.task,
             ", ".join(map(str, task.rows)),
             f"{task.temperature:.4f}",
+            ", ".join(f"{bias:.3f}" for bias in task.biases) or "0",
             task.prompt_version,
             str(task.max_tokens),
             f"{task.window.previous} / {task.window.following}",
         ]
         for task in manifest.tasks
     ]
-    header = ["task", "rows", "temperature", "prompt", "max tokens", "turns before / after"]
+    header = [
+        "task",
+        "rows",
+        "temperature",
+        "biases",
+        "prompt",
+        "max tokens",
+        "turns before / after",
+    ]
     return "\n".join([
         "## How to use it\n",
         "NCAL Serve reads `manifest.json` and needs nothing else. Elsewhere it loads in "
         "`AutoModelForSequenceClassification` and in `vllm serve --runner pooling`; then build "
         "the prompt as `contract.prompts` does, take the rows of the task, divide them by the "
-        "temperature and take the softmax.\n",
+        "temperature, add the biases and take the softmax.\n",
         write_table(header, rows, figures=False),
     ])  # fmt: skip
 

@@ -24,7 +24,7 @@ from contract.manifest import Parity
 from contract.prompts import Prompt
 from training.errors import BadInput
 from training.prediction import predict_scores
-from training.probabilities import calibrate_logits
+from training.probabilities import take_softmax
 from training.processes import leave_out_torchrun
 
 TOLERANCE = 1e-3
@@ -83,8 +83,8 @@ def measure_difference(
     all rows), temperature 1. NaN if any probability is: no difference can be told then."""
     differences = [
         np.abs(
-            calibrate_logits(ours[:, rows].astype(np.float64), 1.0)
-            - calibrate_logits(theirs[:, rows].astype(np.float64), 1.0)
+            take_softmax(ours[:, rows].astype(np.float64))
+            - take_softmax(theirs[:, rows].astype(np.float64))
         ).max()
         for rows in map(list, rows_by_task)
     ]

@@ -41,12 +41,10 @@ def check_logits(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> t
     return wide, indices
 
 
-def calibrate_logits(logits: Floats, temperature: float, prior: Floats | None = None) -> Floats:
+def take_softmax(logits: Floats, prior: Floats | None = None) -> Floats:
     """Class probabilities (items, classes); `prior` (classes,) or None for the uniform one."""
-    scaled = logits / temperature
-    if prior is not None:
-        scaled = scaled + np.log(prior)
-    weights: Floats = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    adjusted = logits if prior is None else logits + np.log(prior)
+    weights: Floats = np.exp(adjusted - adjusted.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
     return weights
 

@@ -42,8 +42,9 @@ _HOW_CALIBRATED = """\
 ECE has 15 bins of equal width over the probability of the answer; Brier is the squared
 distance to the one-hot label (0 to 2). Under the uniform prior every class weighs the same,
 under the training prior items are weighted to the class mix of the training data, and the
-probabilities are those for that prior. Where coverage is given, temperature and thresholds
-were set on other items than those measured; coverage and set size are at equal class sizes.
+probabilities are those for that prior. Where coverage is given, temperature, biases and
+thresholds were set on other items than those measured, and all figures are of the answers after
+that; coverage and set size are at equal class sizes.
 """
 _HOW_GROUPED = """\
 Macro recall of the classes in thirds by frequency in training, and of the answers for traffic

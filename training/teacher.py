@@ -17,7 +17,7 @@ from training.data import UNLABELLED, Example
 from training.errors import BadInput
 from training.method import DistillationRecipe
 from training.ngrams import NgramClassifier
-from training.probabilities import Floats, calibrate_logits
+from training.probabilities import Floats, take_softmax
 from training.sampling import batch_prior
 
 Targets = list[Floats]
@@ -93,7 +93,7 @@ def _ask(
     if students:
         logits[~labelled] = (logits[~labelled] + np.mean(students, axis=0)) / 2.0
     prior = batch_prior([e for e in examples if e.label != UNLABELLED], label_set, sampling)
-    return calibrate_logits(logits, 1.0, np.array(prior))
+    return take_softmax(logits, np.array(prior))
 
 
 def _one_hot(label: int, width: int) -> Floats:

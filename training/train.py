@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
-from training.calibration import fit_temperature, fit_thresholds
+from training.calibration import fit_thresholds
 from training.crossvalidate import HeldOut
 from training.data import Example, measure_prior, read_examples, read_label_sets, report_repeats
 from training.errors import BadInput
@@ -18,6 +18,7 @@ from training.model import assign_rows, load_tokenizer
 from training.parity import check_engine_installed
 from training.recipe import TrainRecipe
 from training.sampling import thin_out
+from training.scaling import fit_scaling
 from training.support import read_support
 
 
@@ -101,20 +102,18 @@ def build_tasks(
     tasks = []
     for label_set in label_sets:
         logits, labels = pool_modes(held_out[label_set.task])
-        temperature = fit_temperature(logits, labels)
+        views = len(held_out[label_set.task])
+        scaling = fit_scaling(logits, labels, views=views)
         tasks.append(
             Task(
                 label_set=label_set,
                 rows=tuple(rows[label_set.task]),
-                temperature=temperature,
+                temperature=scaling.temperature,
+                biases=tuple(scaling.biases.tolist()),
                 training_prior=tuple(measure_prior(examples, label_set)),
                 conformal_thresholds=tuple(
                     fit_thresholds(
-                        logits,
-                        labels,
-                        temperature,
-                        recipe.evaluation.coverage,
-                        views=len(held_out[label_set.task]),
+                        scaling.apply(logits), labels, recipe.evaluation.coverage, views=views
                     )
                 ),
                 conformal_coverage=recipe.evaluation.coverage,

@@ -1,6 +1,7 @@
 """A checkpoint that breaks the contract is refused, with the reason and the remedy."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,17 @@ def test_missing_files_are_named(checkpoint: Path) -> None:
 
 
 def test_a_newer_format_is_refused_even_if_its_form_is_unknown(checkpoint: Path) -> None:
-    edit(checkpoint, format_version=2, a_new_field=1)
+    edit(checkpoint, format_version=3, a_new_field=1)
     with pytest.raises(CheckpointError, match="update NCAL Serve"):
         read_manifest(checkpoint)
+
+
+def test_a_manifest_of_before_there_were_biases_is_read(checkpoint: Path) -> None:
+    fields = json.loads((checkpoint / MANIFEST_NAME).read_text(encoding="utf-8"))
+    for task in fields["tasks"]:
+        del task["biases"]
+    edit(checkpoint, format_version=1, tasks=fields["tasks"])
+    assert read_manifest(checkpoint).task("timss").biases == ()
 
 
 def test_malformed_manifests_name_the_field(checkpoint: Path) -> None:
@@ -89,6 +98,8 @@ def test_two_checkpoints_must_not_claim_one_task() -> None:
         ({"training_prior": [0.2] * 7}, "must sum to 1"),
         ({"training_prior": [0.0, 0.4, 0.1, 0.1, 0.1, 0.1, 0.2]}, "must be positive"),
         ({"temperature": 0.0}, "greater than 0"),
+        ({"biases": [0.1] * 6}, "biases must have one entry for each of the 7 labels, or none"),
+        ({"biases": [math.nan] * 7}, "finite number"),
         ({"conformal_thresholds": [0.1]}, "conformal_thresholds must have one entry"),
     ],
 )

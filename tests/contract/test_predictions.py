@@ -27,6 +27,17 @@ def test_temperature_and_prior_by_hand() -> None:
     assert calibrate_logits(task, values, "training") == pytest.approx(expected)
 
 
+def test_biases_by_hand() -> None:
+    weights, biases = (1, 2, 3, 4, 5, 6, 7), [math.log(n) for n in (7, 6, 5, 4, 3, 2, 1)]
+    task = make_task(temperature=0.5, biases=biases)
+    values = [0.5 * math.log(weight) for weight in weights]
+    products = [7, 12, 15, 16, 15, 12, 7]  # they sum to 84
+    assert calibrate_logits(task, values) == pytest.approx([n / 84 for n in products])
+    shares = [n * weight for n, weight in zip(products, weights, strict=True)]
+    expected = [share / sum(shares) for share in shares]
+    assert calibrate_logits(task, values, "training") == pytest.approx(expected)
+
+
 @given(logits)
 def test_probabilities_sum_to_one_and_keep_the_order(values: list[float]) -> None:
     probabilities = calibrate_logits(make_task(), values)

@@ -1,4 +1,4 @@
-"""Temperature and prediction sets on simulated data whose truth is known."""
+"""Prediction sets and cross-fitting on simulated data whose truth is known."""
 
 import json
 import math
@@ -10,81 +10,27 @@ from contract.labels import IRF
 from contract.manifest import Task
 from contract.predictions import calibrate_logits as calibrate_one
 from contract.predictions import predict_set
+from tests.training.simulated import CLASSES, PRIOR, simulate
 from training.calibration import (
-    COLDEST,
-    HOTTEST,
     cross_fit,
     cross_fit_views,
     deal_folds,
-    fit_temperature,
     fit_thresholds,
 )
-from training.probabilities import (
-    Floats,
-    Ints,
-    calibrate_logits,
-    negative_log_likelihood,
-    weigh_items,
-)
-
-CLASSES = 8
-PRIOR = np.array([0.4, 0.25, 0.15, 0.08, 0.05, 0.04, 0.02, 0.01])
-
-
-def _simulate(
-    seed: int, items: int, *, temperature: float = 1.0, width: float = 1.0
-) -> tuple[Floats, Ints]:
-    """Long-tailed items; times `temperature`, the logits are log densities of the classes."""
-    world = np.random.default_rng(99)
-    centres = 1.5 * world.normal(size=(CLASSES, 4))
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(CLASSES, size=items, p=PRIOR)
-    points = centres[labels] + width * rng.normal(size=(items, 4))
-    logits = -0.5 * np.square((points[:, None] - centres) / width).sum(axis=2)
-    return logits * temperature, labels
-
-
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
-def test_temperature_is_recovered(temperature: float) -> None:
-    logits, labels = _simulate(1, 20_000, temperature=temperature)
-    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
-
-
-def test_temperature_is_the_best_of_its_neighbours() -> None:
-    logits, labels = _simulate(2, 500, temperature=2.2, width=2.0)
-    fitted = fit_temperature(logits, labels)
-    weights = weigh_items(labels, np.full(CLASSES, 1 / CLASSES))
-
-    def loss(temperature: float) -> float:
-        return negative_log_likelihood(calibrate_logits(logits, temperature), labels, weights)
-
-    assert loss(fitted) < min(loss(fitted * 1.001), loss(fitted / 1.001))
-
-
-def test_temperature_does_not_depend_on_the_class_mix() -> None:
-    """Ten copies of every item of one class change nothing: classes weigh the same."""
-    logits, labels = _simulate(3, 800)
-    repeats = np.where(labels == 0, 10, 1)
-    copied = fit_temperature(np.repeat(logits, repeats, axis=0), np.repeat(labels, repeats))
-    assert copied == pytest.approx(fit_temperature(logits, labels), rel=1e-9)
-
-
-def test_temperature_of_perfect_and_of_hopeless_answers_is_at_the_bounds() -> None:
-    logits = 100.0 * np.eye(3)
-    assert fit_temperature(logits, np.arange(3)) == pytest.approx(COLDEST)
-    assert fit_temperature(logits, np.array([1, 2, 0])) == pytest.approx(HOTTEST)
+from training.probabilities import take_softmax
+from training.scaling import fit_scaling
 
 
 def test_threshold_is_the_corrected_quantile() -> None:
     """Two classes, so that the logits can be made from the probabilities."""
     own = np.array([0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
     logits = np.stack([np.log(own), np.log1p(-own)], axis=1)
-    thresholds = fit_thresholds(logits, np.zeros(9, dtype=np.int64), 1.0, 0.9)
+    thresholds = fit_thresholds(logits, np.zeros(9, dtype=np.int64), 0.9)
     assert thresholds[0] == pytest.approx(0.3, abs=1e-6)  # rank ⌈10 · 0.9⌉ = 9 of 9
     assert thresholds[0] <= 0.3
     assert thresholds[1] == 0.0  # no item at all
-    assert fit_thresholds(logits[:8], np.zeros(8, dtype=np.int64), 1.0, 0.9)[0] == 0.0
-    assert fit_thresholds(logits, np.zeros(9, dtype=np.int64), 1.0, 0.5)[0] == pytest.approx(
+    assert fit_thresholds(logits[:8], np.zeros(8, dtype=np.int64), 0.9)[0] == 0.0
+    assert fit_thresholds(logits, np.zeros(9, dtype=np.int64), 0.5)[0] == pytest.approx(
         0.7, abs=1e-6
     )
 
@@ -92,11 +38,11 @@ def test_threshold_is_the_corrected_quantile() -> None:
 def test_coverage_holds_on_new_items_of_every_class() -> None:
     """Averaged over many calibration sets, as the guarantee is stated."""
     covered: list[list[float]] = [[] for _ in range(CLASSES)]
-    logits, labels = _simulate(4, 30_000, temperature=2.0)
+    logits, labels = simulate(4, 30_000, temperature=2.0)
     for seed in range(60):
-        own_logits, own_labels = _simulate(100 + seed, 1500, temperature=2.0)
-        thresholds = fit_thresholds(own_logits, own_labels, 1.3)
-        inside = calibrate_logits(logits, 1.3) >= np.array(thresholds)
+        own_logits, own_labels = simulate(100 + seed, 1500, temperature=2.0)
+        thresholds = fit_thresholds(own_logits / 1.3, own_labels)
+        inside = take_softmax(logits / 1.3) >= np.array(thresholds)
         for index in range(CLASSES):
             members = labels == index
             covered[index].append(float(inside[members, index].mean()))
@@ -108,20 +54,21 @@ def test_coverage_holds_on_new_items_of_every_class() -> None:
 
 
 def test_sets_are_those_the_server_builds() -> None:
-    logits, labels = _simulate(5, 400)
-    temperature = fit_temperature(logits, labels)
-    thresholds = fit_thresholds(logits, labels, temperature)
+    logits, labels = simulate(5, 400)
+    scaling = fit_scaling(logits, labels)
+    thresholds = fit_thresholds(scaling.apply(logits), labels)
     task = Task(
         label_set=IRF,
         rows=tuple(range(CLASSES)),
-        temperature=temperature,
+        temperature=scaling.temperature,
+        biases=tuple(scaling.biases),
         training_prior=tuple(PRIOR),
         conformal_thresholds=tuple(thresholds),
         conformal_coverage=0.9,
         prompt_version="compact-1",
         max_tokens=64,
     )
-    inside = calibrate_logits(logits, temperature) >= np.array(thresholds)
+    inside = take_softmax(scaling.apply(logits)) >= np.array(thresholds)
     covered = []
     for row, chosen, label in zip(logits, inside, labels, strict=True):
         served = predict_set(task, calibrate_one(task, row.tolist()))
@@ -133,11 +80,14 @@ def test_sets_are_those_the_server_builds() -> None:
 
 
 def test_cross_fitting_measures_what_new_data_show() -> None:
-    logits, labels = _simulate(6, 20_000, temperature=2.5)
+    logits, labels = simulate(6, 20_000, temperature=2.5)
     result = cross_fit(logits, labels, PRIOR)
     assert result["after"]["ece_uniform"] < 0.03 < result["before"]["ece_uniform"]
     assert result["after"]["ece_training"] < 0.02
     assert result["after"]["nll_uniform"] < result["before"]["nll_uniform"]
+    assert result["after"]["macro_recall"] == pytest.approx(
+        result["before"]["macro_recall"], abs=0.02
+    )
     assert result["sets"]["coverage"] == pytest.approx(0.9, abs=0.02)
     assert result["temperatures"] == pytest.approx([2.5] * 5, rel=0.1)
     assert len(result["sets"]["coverage_per_class"]) == CLASSES
@@ -148,42 +98,46 @@ def test_cross_fitting_measures_what_new_data_show() -> None:
 
 
 def test_cross_fitting_does_not_see_the_measured_fold() -> None:
-    """Whatever happens to the items of a fold, the temperature they are judged by stays."""
-    logits, labels = _simulate(7, 300)
+    """Whatever happens to the items of a fold, the scaling they are judged by stays."""
+    logits, labels = simulate(7, 300)
     places = deal_folds(labels, 5, seed=0)
     changed = logits.copy()
     changed[places == 0] *= 0.1
-    expected = fit_temperature(logits[places != 0], labels[places != 0])
-    result = cross_fit(changed, labels, PRIOR)
-    assert expected in result["temperatures"]
-    assert len(result["temperatures"]) == 5  # the other four did see the change
+    expected = fit_scaling(logits[places != 0], labels[places != 0])
+    result = cross_fit_views({"": changed}, labels, PRIOR)[""]
+    assert result.figures["temperatures"][0] == pytest.approx(expected.temperature)
+    inside = places == 0
+    assert result.logits[inside] == pytest.approx(expected.apply(changed[inside]), abs=1e-6)
+    assert len(set(result.figures["temperatures"])) == 5  # the other four did see the change
 
 
 def test_views_of_an_item_stay_together() -> None:
     """The same logits twice must set what they set once, and measure the same."""
-    logits, labels = _simulate(10, 600)
+    logits, labels = simulate(10, 600)
     once = cross_fit(logits, labels, PRIOR)
-    twice = cross_fit_views({"live": logits, "retrospective": logits}, labels, PRIOR)
+    views = cross_fit_views({"live": logits, "retrospective": logits}, labels, PRIOR)
+    twice = {name: each.figures for name, each in views.items()}
     assert twice["live"] == twice["retrospective"]
-    assert twice["live"]["temperatures"] == pytest.approx(once["temperatures"], rel=1e-9)
+    assert twice["live"]["temperatures"] == pytest.approx(once["temperatures"], rel=1e-6)
     assert twice["live"]["sets"] == once["sets"]
     rows, truth = np.tile(logits, (2, 1)), np.tile(labels, 2)
-    thresholds = fit_thresholds(rows, truth, 1.0, views=2)
-    assert thresholds == fit_thresholds(logits, labels, 1.0)
-    assert thresholds != fit_thresholds(rows, truth, 1.0)  # twice as sure as it may be
+    thresholds = fit_thresholds(rows, truth, views=2)
+    assert thresholds == fit_thresholds(logits, labels)
+    assert thresholds != fit_thresholds(rows, truth)  # twice as sure as it may be
 
 
 def test_each_view_is_measured_by_itself() -> None:
-    logits, labels = _simulate(11, 2000)
+    logits, labels = simulate(11, 2000)
     blurred = logits + np.random.default_rng(0).normal(scale=4.0, size=logits.shape)
-    result = cross_fit_views({"sharp": logits, "blurred": blurred}, labels, PRIOR)
+    views = cross_fit_views({"sharp": logits, "blurred": blurred}, labels, PRIOR)
+    result = {name: each.figures for name, each in views.items()}
     assert result["sharp"]["temperatures"] == result["blurred"]["temperatures"]
     assert result["sharp"]["after"]["nll_uniform"] < result["blurred"]["after"]["nll_uniform"]
     assert result["sharp"]["sets"]["coverage"] > 0.9 > result["blurred"]["sets"]["coverage"]
 
 
 def test_folds_spread_every_class() -> None:
-    _, labels = _simulate(8, 503)
+    _, labels = simulate(8, 503)
     places = deal_folds(labels, 5, seed=3)
     for index in range(CLASSES):
         counts = np.bincount(places[labels == index], minlength=5)
@@ -202,6 +156,6 @@ def test_absent_class_has_no_coverage() -> None:
 def test_senseless_requests_are_refused() -> None:
     logits, labels = np.zeros((4, 2)), np.array([0, 1, 0, 1])
     with pytest.raises(ValueError, match=r"coverage 1\.5"):
-        fit_thresholds(logits, labels, 1.0, 1.5)
+        fit_thresholds(logits, labels, 1.5)
     with pytest.raises(ValueError, match="4 items cannot be dealt into 5 folds"):
         cross_fit(logits, labels, np.array([0.5, 0.5]))

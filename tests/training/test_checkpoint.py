@@ -41,6 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             label_set=label_set,
             rows=tuple(rows[label_set.task]),
             temperature=1.7,
+            biases=tuple(0.1 * index for index in range(len(label_set.labels))),
             training_prior=tuple(np.arange(1, n + 1) / np.arange(1, n + 1).sum()),
             conformal_thresholds=(0.1,) * n,
             conformal_coverage=0.9,
@@ -143,6 +144,7 @@ def test_calibration_writes_a_new_checkpoint_and_leaves_the_old(
     assert head.conformal_coverage == 0.8
     assert head.training_prior == pytest.approx((1 / 8,) * 8)
     assert head.temperature != before.task("irf").temperature
+    assert head.biases != before.task("irf").biases and len(head.biases) == 8
     assert after.weights_sha256 == before.weights_sha256
     crossed = head.evaluation["live"]["cross_fit"]
     assert crossed["folds"] == 5 and crossed["sets"]["target"] == 0.8

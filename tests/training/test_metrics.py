@@ -29,8 +29,8 @@ from training.probabilities import (
     Floats,
     Ints,
     brier_score,
-    calibrate_logits,
     expected_calibration_error,
+    take_softmax,
 )
 
 IDS = ("a", "b", "c")
@@ -48,7 +48,7 @@ def test_figures_worked_out_by_hand() -> None:
     logits = np.array(
         [[2, 0, 0], [2, 0, 0], [0, 2, 0], [0, 2, 0], [2, 0, 0], [0, 0, 2]], dtype=np.float64
     )
-    result = evaluate_task(logits, np.array([0, 0, 0, 1, 1, 2]), IDS, PRIOR, 1.0)
+    result = evaluate_task(logits, np.array([0, 0, 0, 1, 1, 2]), IDS, PRIOR)
     assert result["confusion"] == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
     assert result["accuracy"] == pytest.approx(4 / 6)
     assert result["macro_recall"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
@@ -73,7 +73,7 @@ def test_figures_worked_out_by_hand() -> None:
 def test_figures_equal_scikit_learn(seed: int, items: int) -> None:
     logits, labels = _simulate(seed, items)
     labels[:3] = [0, 1, 2]  # scikit-learn averages over other classes when one is missing
-    result = evaluate_task(logits, labels, IDS, PRIOR, 1.3)
+    result = evaluate_task(logits / 1.3, labels, IDS, PRIOR)
     predictions = logits.argmax(axis=1)
     assert result["accuracy"] == pytest.approx(accuracy_score(labels, predictions))
     assert result["macro_recall"] == pytest.approx(balanced_accuracy_score(labels, predictions))
@@ -86,7 +86,7 @@ def test_figures_equal_scikit_learn(seed: int, items: int) -> None:
         columns = ("precision", "recall", "f1", "support")
         assert [found[column] for column in columns] == pytest.approx([c[index] for c in table])
     balance = (1 / np.bincount(labels))[labels]
-    even = calibrate_logits(logits, 1.3)
+    even = take_softmax(logits / 1.3)
     nll = log_loss(labels, even, sample_weight=balance)
     brier = brier_score_loss(labels, even, sample_weight=balance, scale_by_half=False)
     assert result["nll_uniform"] == pytest.approx(nll)
@@ -104,10 +104,10 @@ def test_calibration_error_vanishes_under_the_right_prior_and_no_other() -> None
     centres, widths = np.array([0.0, 2.0, -1.0]), np.array([3.0, 1.0, 0.5])
     points = centres[labels] + widths[labels] * rng.normal(size=len(labels))
     logits = -0.5 * ((points[:, None] - centres) / widths) ** 2 - np.log(widths)  # log densities
-    result = evaluate_task(logits, labels, IDS, PRIOR, 1.0)
+    result = evaluate_task(logits, labels, IDS, PRIOR)
     assert result["ece_uniform"] < 0.015
     assert result["ece_training"] < 0.015
-    wrong = calibrate_logits(logits, 1.0)  # uniform answers on traffic of the training mix
+    wrong = take_softmax(logits)  # uniform answers on traffic of the training mix
     even = np.full(len(labels), 1 / len(labels))
     assert expected_calibration_error(wrong, labels, even) > 0.03
     assert brier_score(wrong, labels, even) > result["brier_training"]
@@ -118,7 +118,7 @@ def test_absent_class_is_left_out_of_the_averages() -> None:
     confusion = np.array([[3, 0, 1], [0, 4, 0], [0, 0, 0]])
     assert summarize_confusion(confusion)["macro_recall"] == pytest.approx((0.75 + 1) / 2)
     logits, _ = _simulate(1, 4)
-    result = evaluate_task(logits, np.array([0, 0, 1, 1]), IDS, PRIOR, 1.0)
+    result = evaluate_task(logits, np.array([0, 0, 1, 1]), IDS, PRIOR)
     assert result["groups"]["few"]["macro_recall"] is None
     assert result["per_class"]["c"]["recall_interval"] == [0.0, 1.0]
 
@@ -173,4 +173,4 @@ def test_groups_are_thirds_by_frequency() -> None:
 )
 def test_arrays_that_do_not_match_are_refused(logits: Floats, labels: Ints, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        evaluate_task(logits, labels, IDS, PRIOR, 1.0)
+        evaluate_task(logits, labels, IDS, PRIOR)

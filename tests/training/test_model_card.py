@@ -27,6 +27,7 @@ def _manifest(folder: Path, evaluation: dict[str, object]) -> Manifest:
                 label_set=label_set,
                 rows=tuple(range(start, start + classes)),
                 temperature=1.25,
+                biases=(0.5, -0.25, 0, 0, 0, 0, 0, 0.125) if label_set is IRF else (),
                 training_prior=(1 / classes,) * classes,
                 conformal_thresholds=(0.1,) * classes,
                 conformal_coverage=0.9,
@@ -50,7 +51,7 @@ def _manifest(folder: Path, evaluation: dict[str, object]) -> Manifest:
 def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     logits, labels, prior = rng.normal(size=(80, 8)), np.arange(80) % 8, np.full(8, 1 / 8)
-    result = evaluate_task(logits, labels, IRF.ids, prior, 1.25)
+    result = evaluate_task(logits / 1.25, labels, IRF.ids, prior) | {"temperature": 1.25}
     result["cross_fit"] = cross_fit(logits, labels, prior)
     manifest = _manifest(tmp_path, {"live": result})
     assert count_parameters(tmp_path / WEIGHTS_NAME) == 240
@@ -66,10 +67,11 @@ def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(card.split("---\n")[1])
     assert (front["license"], front["language"]) == ("mit", ["zh"])
+    biases = "0.500, -0.250, 0.000, 0.000, 0.000, 0.000, 0.000, 0.125"
     for wanted in (
         "# tiny", "This task was not evaluated.", tabulate_summary({"irf/live": result}),
         "| turns | MIT | labels |", "`name` logit-adjusted, `tau` 1.0", "2.0e-06",
-        "| irf | 7, 8, 9, 10, 11, 12, 13, 14 | 1.2500 | compact-1 | 128 | 1 / 1 |",
+        f"| irf | 7, 8, 9, 10, 11, 12, 13, 14 | 1.2500 | {biases} | compact-1 | 128 | 1 / 1 |",
         "By five-fold cross-validation.", manifest.fingerprint,
         "What it must not be used for", IRF.note, IRF.labels[0].definition,
     ):  # fmt: skip

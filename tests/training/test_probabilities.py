@@ -10,8 +10,8 @@ from contract.predictions import calibrate_logits as calibrate_one
 from training.probabilities import (
     bin_confidences,
     brier_score,
-    calibrate_logits,
     expected_calibration_error,
+    take_softmax,
     weigh_items,
 )
 
@@ -30,7 +30,7 @@ def test_probabilities_are_those_of_the_contract(prior: Prior) -> None:
         max_tokens=64,
     )
     logits = np.random.default_rng(0).normal(scale=30, size=(50, 8))
-    many = calibrate_logits(logits, 1.7, None if prior == "uniform" else shares)
+    many = take_softmax(logits / 1.7, None if prior == "uniform" else shares)
     for row, found in zip(logits, many, strict=True):
         assert found == pytest.approx(calibrate_one(task, row.tolist(), prior), rel=1e-12)
 

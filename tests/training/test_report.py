@@ -9,13 +9,14 @@ import pytest
 from sklearn.decomposition import PCA
 
 from contract.labels import IRF, TIMSS, LabelSet
-from training.calibration import cross_fit, fit_temperature
+from training.calibration import cross_fit
 from training.collapse import measure_collapse
 from training.errors import BadInput
 from training.metrics import evaluate_task
 from training.plots import draw_classes, project
 from training.probabilities import Floats, Ints
 from training.report import write_report
+from training.scaling import fit_scaling
 from training.tables import (
     Results,
     align_table,
@@ -39,7 +40,9 @@ def _evaluate(label_set: LabelSet, *, crossed: bool) -> tuple[dict[str, object],
     features, labels, head = _simulate(label_set)
     logits = features @ head.T
     prior = np.bincount(labels) / len(labels)
-    result = evaluate_task(logits, labels, label_set.ids, prior, fit_temperature(logits, labels))
+    scaling = fit_scaling(logits, labels)
+    result = evaluate_task(scaling.apply(logits), labels, label_set.ids, prior)
+    result |= scaling.describe()
     if crossed:
         result["cross_fit"] = cross_fit(logits, labels, prior)
     return result, logits, labels

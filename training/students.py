@@ -53,7 +53,9 @@ def ask_students(
     own_sets = [labels for labels in label_sets if labels.task in tasks]
     own_examples = [example for example in training if example.task in tasks]
     answers = []
-    for number, folder in enumerate(_list_folders(recipe, run_folder), 1):
+    folders = _list_folders(recipe, run_folder)
+    for number, folder in enumerate(folders, 1):
+        print(f"student {number} of {len(folders)}", flush=True)
         own = _narrow(recipe, tasks, number)
         own_support = Support(
             [example for example in support.examples if example.task in tasks],

@@ -84,12 +84,13 @@ def test_students_together_count_as_much_as_the_teacher(tmp_path: Path) -> None:
 
 
 def test_a_model_learns_from_what_a_student_fitted_by_itself_would_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = make(tmp_path, students=2)
     seen = watch_targets(monkeypatch)
     weights = run(recipe, tmp_path / "run")
     assert [len(answers) for _, answers in seen] == [0, 0, 2]
+    assert "student 2 of 2" in capsys.readouterr().out
     fewer = recipe.support[0].model_dump() | {"per_epoch": 4}
     student = make(
         tmp_path,

@@ -16,6 +16,10 @@ from training.trainer import CollapseTrainer
 compute_loss = CollapseTrainer.compute_loss
 
 
+class BrokenOffError(Exception):
+    """Stands for whatever ends a run."""
+
+
 def kill_at(step: int) -> None:
     """The process ends in the midst of the given step."""
 

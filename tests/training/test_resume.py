@@ -14,6 +14,7 @@ import torch
 
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training import killed_run
+from tests.training.killed_run import BrokenOffError
 from tests.training.tiny import make_recipe
 from training.data import read_examples
 from training.errors import BadInput
@@ -44,10 +45,6 @@ def run(recipe: TrainRecipe, folder: Path) -> Weights:
 
 def are_equal(first: Weights, second: Weights) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
-
-
-class BrokenOffError(Exception):
-    """Stands for whatever ends a run."""
 
 
 def break_at(step: int, patch: pytest.MonkeyPatch) -> None:

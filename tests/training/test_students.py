@@ -12,6 +12,7 @@ import training.fine_tuning
 from contract.inputs import Problem
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training import killed_run
+from tests.training.killed_run import BrokenOffError
 from tests.training.tiny import make_backbone, make_taught
 from training.batches import build_encoder
 from training.data import UNLABELLED, Example, read_examples
@@ -28,10 +29,6 @@ from training.trainer import CollapseTrainer
 
 SETS = [TIMSS, IRF]
 DISTILLATION = {"weights": {"timss": 0.5}, "parts": 2}
-
-
-class BrokenOffError(Exception):
-    """Stands for whatever ends a run."""
 
 
 def make(folder: Path, students: int, **changes: Any) -> TrainRecipe:

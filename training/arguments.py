@@ -14,7 +14,9 @@ from training.tracking import check_trackers
 from training.validation import METRIC
 
 
-def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> TrainingArguments:
+def build_arguments(
+    recipe: TrainRecipe, items: int, run_folder: Path, seed: int
+) -> TrainingArguments:
     """Arguments for a run over `items` training examples; `recipe.trainer` has the last word.
 
     Raises BadInput for a reporter that is not installed, for values the Trainer refuses, for
@@ -35,7 +37,7 @@ def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> Traini
         # The layers share one graph: ready in a quarter of the time of one for all, as fast.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION", "true")
     try:
-        arguments = TrainingArguments(**_collect(recipe, items, run_folder) | recipe.trainer)
+        arguments = TrainingArguments(**_collect(recipe, items, run_folder, seed) | recipe.trainer)
     except (ValueError, TypeError, ImportError) as error:
         raise BadInput(f"trainer: {error}") from error
     if arguments.n_gpu > 1:  # the Trainer would split the model's work, and the pairs of a batch
@@ -46,7 +48,7 @@ def build_arguments(recipe: TrainRecipe, items: int, run_folder: Path) -> Traini
     return arguments
 
 
-def _collect(recipe: TrainRecipe, items: int, run_folder: Path) -> dict[str, Any]:
+def _collect(recipe: TrainRecipe, items: int, run_folder: Path, seed: int) -> dict[str, Any]:
     options = recipe.optimisation
     processes = count_processes()
     if options.batch_size % processes:
@@ -84,7 +86,7 @@ def _collect(recipe: TrainRecipe, items: int, run_folder: Path) -> dict[str, Any
         "restore_callback_states_from_checkpoint": True,
         "report_to": list(recipe.report_to),
         "run_name": f"{recipe.name} {run_folder}",
-        "seed": options.seed,
+        "seed": seed,
     }
     if options.save_steps is not None:
         arguments |= {"save_steps": options.save_steps, "eval_steps": options.save_steps}

@@ -24,7 +24,7 @@ from training.recipe import TrainRecipe
 from training.resume import describe_run, name_write_errors, open_run
 from training.sampling import split_validation
 from training.support import Support, drop_auxiliary
-from training.teacher import Answers, build_targets
+from training.teacher import Teacher, build_targets
 from training.tracking import RunEnd, name_project, name_tracker_errors
 from training.trainer import CollapseTrainer
 from training.trainer import LossError as LossError
@@ -38,14 +38,17 @@ def fine_tune(
     tokenizer: PreTrainedTokenizerBase,
     run_folder: Path,
     support: Support,
-    answers: Sequence[Answers] = (),
+    teacher: Teacher,
+    *,
+    seed: int,
 ) -> PreTrainedModel:
     """Fine-tune the backbone; return the merged float32 model with the heads of `label_sets`.
 
-    `answers` are those of students, for `build_targets`. The checkpoints stay in `run_folder`
-    until `close_run`. Raises as `training.fit.fit` does.
+    `seed` decides order and changes of the examples, and dropout; weights that are not the
+    backbone's, and which examples are held back, are the recipe's seed's. The checkpoints stay
+    in `run_folder` until `close_run`. Raises as `training.fit.fit` does.
     """
-    arguments = (recipe, examples, label_sets, tokenizer, run_folder, support, answers)
+    arguments = (recipe, examples, label_sets, tokenizer, run_folder, support, teacher, seed)
     merged = call_all(_train, *arguments)
     if torch.cuda.is_available():  # shards were put together on the CPU, but answer from the GPU
         _free_memory()
@@ -68,7 +71,8 @@ def _train(
     tokenizer: PreTrainedTokenizerBase,
     run_folder: Path,
     support: Support,
-    answers: Sequence[Answers],
+    teacher: Teacher,
+    seed: int,
 ) -> PreTrainedModel:
     """The part of a fit that every process has a share of; returns the merged model."""
     _free_memory()
@@ -84,8 +88,9 @@ def _train(
     name_project(recipe)
     with name_write_errors(run_folder), name_tracker_errors():
         trainer = _build_trainer(
-            recipe, model, training, held_back, support, label_sets, tokenizer, run_folder, answers
-        )
+            recipe, model, training, held_back, support, label_sets, tokenizer, run_folder,
+            teacher, seed,
+        )  # fmt: skip
         checkpoint = share(open_run(run_folder, run) if is_first() else None)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.accelerator.wait_for_everyone()  # what others still read must not be removed yet
@@ -145,7 +150,8 @@ def _build_trainer(
     label_sets: Sequence[LabelSet],
     tokenizer: PreTrainedTokenizerBase,
     run_folder: Path,
-    answers: Sequence[Answers],
+    teacher: Teacher,
+    seed: int,
 ) -> CollapseTrainer:
     options = recipe.optimisation
     labelled = [*training, *support.examples]
@@ -153,22 +159,22 @@ def _build_trainer(
     every_set = [*label_sets, *support.label_sets]
     encoder = build_encoder(tokenizer, recipe.prompt)
     targets = share(
-        build_targets(recipe.distillation, everything, every_set, options.sampling, answers)
+        build_targets(recipe.distillation, everything, every_set, options.sampling, teacher)
         if is_first()
         else []
     )
-    dataset = TrainingExamples(everything, encoder, recipe.augmentation, options.seed, targets)
+    dataset = TrainingExamples(everything, encoder, recipe.augmentation, seed, targets)
     sampler = EpochSampler(
         everything,
         dataset.lengths,
         options.sampling,
         batch_size=options.batch_size,
-        seed=options.seed,
+        seed=seed,
         per_epoch=support.per_epoch,
     )
     trainer = CollapseTrainer(
         model=model,
-        args=build_arguments(recipe, len(sampler), run_folder),
+        args=build_arguments(recipe, len(sampler), run_folder, seed),
         train_dataset=dataset,
         data_collator=Collator(tokenizer.pad_token_id, [labels.task for labels in every_set]),
         objective=Objective(recipe, labelled, every_set),

@@ -1,8 +1,9 @@
-"""A fit from beginning to end: students first, if the recipe has any, then the model."""
+"""A fit from beginning to end: students and teacher, if the recipe has any, then the model."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
@@ -11,8 +12,9 @@ from training.fine_tuning import fine_tune
 from training.processes import is_first
 from training.recipe import TrainRecipe
 from training.resume import close_run
-from training.students import ask_students, forget_students
-from training.support import Support, read_support
+from training.students import answer_unlabelled, ask_students, forget_students
+from training.support import Support, list_trained, read_support
+from training.teacher import Teacher, ask_ngrams
 from training.trainer import LossError as LossError
 
 
@@ -30,19 +32,50 @@ def fit(
     It is in float32 and has the heads of `label_sets` alone. `support` is what `read_support`
     returns, for whoever fits more than once; None reads it.
 
-    With a validation share part of them only chooses the checkpoint. A run that was killed
-    goes on from its last checkpoint in `run_folder`, to the same weights as an unbroken one;
-    when a run is through its checkpoints are removed, the logs stay. With several processes
-    each has its share of every batch, and the first returns the model.
+    With several runs it has the mean of their weights; each is taught by those before it too,
+    and only the first has its logs in `run_folder` itself. With a validation share part of
+    the examples only chooses the checkpoint. A fit that was killed goes on from its last
+    checkpoint in `run_folder`, to the same weights as an unbroken one; when it is through its
+    checkpoints are removed, the logs stay. With several processes each has its share of every
+    batch, and the first returns the model.
 
     Raises BadInput if the folder holds an unfinished run of another recipe or other data, or
     cannot be written; LossError if the loss is not a number.
     """
     if support is None:
         support = read_support(recipe)
-    answers = ask_students(recipe, examples, label_sets, tokenizer, run_folder, support)
-    model = fine_tune(recipe, examples, label_sets, tokenizer, run_folder, support, answers)
+    options = recipe.optimisation
+    models = ask_students(recipe, examples, label_sets, tokenizer, run_folder, support)
+    judged = [*list_trained(recipe, examples, support), *support.unlabelled]
+    ngrams = ask_ngrams(recipe.distillation, judged, [*label_sets, *support.label_sets])
+    folders = [run_folder, *(run_folder / f"run-{n}" for n in range(2, options.runs + 1))]
+    seeds = [options.seed, *(options.seed + len(models) + n for n in range(1, options.runs))]
+    mean: dict[str, Tensor] = {}
+    for number, (folder, seed) in enumerate(zip(folders, seeds, strict=True), 1):
+        if options.runs > 1:
+            print(f"run {number} of {options.runs}", flush=True)
+        teacher = Teacher(ngrams, tuple(models))
+        model = fine_tune(
+            recipe, examples, label_sets, tokenizer, folder, support, teacher, seed=seed
+        )
+        if options.runs > 1:
+            _add(model, mean, options.runs)
+        if number < options.runs:
+            models.append(
+                answer_unlabelled(recipe, model, examples, label_sets, tokenizer, support)
+            )
+            del model  # a GPU may have room for one
+    if mean:
+        model.load_state_dict(mean)
     if is_first():
         forget_students(recipe, run_folder)
-        close_run(run_folder)
+        for folder in folders:
+            close_run(folder)
     return model
+
+
+def _add(model: PreTrainedModel, mean: dict[str, Tensor], runs: int) -> None:
+    """Add a run's share to the mean of the weights; on the CPU, which has more room."""
+    for name, weight in model.state_dict().items():
+        share = weight.cpu() / runs
+        mean[name] = mean[name] + share if name in mean else share

@@ -103,6 +103,10 @@ class OptimisationRecipe(Settings):
     """How the weights are moved."""
 
     epochs: int = Field(ge=1)
+    runs: int = Field(default=1, ge=1)
+    """Runs that differ in order and changes of the examples; the model has the mean of their
+    weights (Wortsman et al., ICML 2022). What one answers on texts without labels, the teacher
+    of the next ones knows."""
     batch_size: int = Field(ge=2)
     """Examples of a batch, over all processes together."""
     accumulation: int = Field(default=1, ge=1)

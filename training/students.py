@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
-from contract.prompts import Prompt
 from training.batches import build_encoder
 from training.data import Example
 from training.fine_tuning import fine_tune
@@ -27,7 +25,7 @@ from training.recipe import TrainRecipe
 from training.resume import check_same, close_run, describe_run, drop_checkpoints
 from training.sampling import prior_shift, split_validation
 from training.support import Support, count_per_epoch, list_trained
-from training.teacher import Answers
+from training.teacher import Answers, Teacher, ask_ngrams
 
 _BATCH = 16  # on a CPU faster than 64, whose activations outgrow the caches
 
@@ -74,6 +72,34 @@ def forget_students(recipe: TrainRecipe, run_folder: Path) -> None:
         close_run(folder)
 
 
+def answer_unlabelled(
+    recipe: TrainRecipe,
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support,
+) -> Answers:
+    """What a model fitted to the examples answers on the unlabelled texts of the support.
+
+    In the precision of training: on one core half the time, and near enough to teach.
+    """
+    shift = prior_shift(recipe, list_trained(recipe, examples, support), label_sets)
+    encoder = build_encoder(tokenizer, recipe.prompt)
+    rows = assign_rows(label_sets)
+    bf16 = recipe.optimisation.bf16
+    answers = {}
+    for labels in label_sets:
+        items = [each.item for each in support.unlabelled if each.task == labels.task]
+        if not items:
+            continue
+        prompts = encoder.encode(items)
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
+            scores = predict_scores(model, prompts, tokenizer.pad_token_id, batch_size=_BATCH)
+        answers[labels.task] = (scores - shift)[:, rows[labels.task]].astype(np.float64)
+    return answers
+
+
 def _ask(
     recipe: TrainRecipe,
     examples: Sequence[Example],
@@ -87,28 +113,15 @@ def _ask(
         every_example = [*examples, *support.examples, *support.unlabelled]
         check_same(folder, describe_run(recipe, every_example, label_sets))
         return read_arrays(path)
-    model = fine_tune(recipe, examples, label_sets, tokenizer, folder, support)
-    shift = prior_shift(recipe, list_trained(recipe, examples, support), label_sets)
-    encoder = build_encoder(tokenizer, recipe.prompt)
-    rows = assign_rows(label_sets)
-    answers = {}
-    for labels in label_sets:
-        items = [each.item for each in support.unlabelled if each.task == labels.task]
-        scores = _answer(recipe, model, encoder.encode(items), tokenizer.pad_token_id) - shift
-        answers[labels.task] = scores[:, np.array(rows[labels.task])].astype(np.float64)
+    judged = [*list_trained(recipe, examples, support), *support.unlabelled]
+    teacher = Teacher(ask_ngrams(recipe.distillation, judged, label_sets))
+    seed = recipe.optimisation.seed
+    model = fine_tune(recipe, examples, label_sets, tokenizer, folder, support, teacher, seed=seed)
+    answers = answer_unlabelled(recipe, model, examples, label_sets, tokenizer, support)
     if is_first():
         write_arrays(path, answers)
         drop_checkpoints(folder)
     return answers
-
-
-def _answer(
-    recipe: TrainRecipe, model: PreTrainedModel, prompts: Sequence[Prompt], pad_token_id: int
-) -> NDArray[np.float32]:
-    """Scores in the precision of training: on one core half the time, and near enough to teach."""
-    bf16 = recipe.optimisation.bf16
-    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
-        return predict_scores(model, prompts, pad_token_id, batch_size=_BATCH)
 
 
 def _narrow(recipe: TrainRecipe, tasks: set[str], number: int) -> TrainRecipe:

@@ -8,6 +8,8 @@ al., ICLR 2021).
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -24,8 +26,16 @@ Targets = list[Floats]
 """For each example the probability of each class of its task."""
 
 Answers = Mapping[str, Floats]
-"""Task → a student's logits (unlabelled examples of the task, classes), in their order; they
-answer for a uniform prior."""
+"""Task → logits (items of the task, classes) under a uniform prior, in the order of the items."""
+
+
+class Teacher(NamedTuple):
+    """What those who never saw its label say of an example."""
+
+    ngrams: Answers = MappingProxyType({})
+    """Of every example, for the tasks that have a teacher."""
+    models: Sequence[Answers] = ()
+    """What models answer, each of the unlabelled examples alone."""
 
 
 def build_targets(
@@ -33,56 +43,63 @@ def build_targets(
     examples: Sequence[Example],
     label_sets: Sequence[LabelSet],
     sampling: str,
-    students: Sequence[Answers] = (),
+    teacher: Teacher,
 ) -> Targets:
     """What the examples of a fit are to be answered with, under the prior of its batches.
 
-    A labelled example's target is its label, mixed with its task's share of the teacher's
-    answer; an unlabelled one's is the teacher's answer alone, or, with students, the geometric
-    mean of the teacher's and theirs, who together count as much as the teacher. The teacher is
-    fitted to these examples and nothing else, so a held-out fold stays held out.
+    A labelled example's target is its label, mixed with its task's share of the n-grams'
+    answer; an unlabelled one's is their answer alone, or the geometric mean of theirs and the
+    models', who together count as much as the n-grams.
     """
     widths = {labels.task: len(labels.labels) for labels in label_sets}
     targets = [_one_hot(example.label, widths[example.task]) for example in examples]
     if recipe is None:
         return targets
     for label_set in label_sets:
-        if label_set.task in recipe.weights:
-            own = [place for place, each in enumerate(examples) if each.task == label_set.task]
+        task = label_set.task
+        if task in recipe.weights:
+            own = [place for place, each in enumerate(examples) if each.task == task]
             asked = [examples[place] for place in own]
-            others = [each[label_set.task] for each in students if label_set.task in each]
-            answers = _ask(recipe, asked, label_set, sampling, others)
+            models = [answers[task] for answers in teacher.models if task in answers]
+            answers = _average(asked, label_set, sampling, teacher.ngrams[task], models)
             for place, answer in zip(own, answers, strict=True):
                 known = examples[place].label != UNLABELLED
-                weight = recipe.weights[label_set.task] if known else 1.0
+                weight = recipe.weights[task] if known else 1.0
                 targets[place] = (1.0 - weight) * targets[place] + weight * answer
     return targets
 
 
-def _ask(
-    recipe: DistillationRecipe,
+def ask_ngrams(
+    recipe: DistillationRecipe | None,
     examples: Sequence[Example],
-    label_set: LabelSet,
-    sampling: str,
-    students: Sequence[Floats],
-) -> Floats:
-    """The teacher's probabilities (examples, classes), each from examples of other parts.
+    label_sets: Sequence[LabelSet],
+) -> Answers:
+    """What n-grams say of the examples of a fit, each judged from examples of other parts.
 
-    `students` are logits (unlabelled examples, classes) to average into it.
+    They are fitted to these examples and nothing else, so a held-out fold stays held out.
+    Raises BadInput if there are more parts than examples of any class.
     """
+    if recipe is None:
+        return {}
+    return {
+        each.task: _ask(recipe.parts, [e for e in examples if e.task == each.task], each)
+        for each in label_sets
+        if each.task in recipe.weights
+    }
+
+
+def _ask(count: int, examples: Sequence[Example], label_set: LabelSet) -> Floats:
     items = np.array([each.item for each in examples], dtype=object)
     labels = np.array([each.label for each in examples])
     labelled = labels != UNLABELLED
     classes = len(label_set.labels)
     places = np.flatnonzero(labelled)
-    if np.bincount(labels[places]).max() < recipe.parts:
+    if np.bincount(labels[places]).max() < count:
         raise BadInput(
-            f"distillation.parts {recipe.parts}: no class of {label_set.task} has as many examples "
+            f"distillation.parts {count}: no class of {label_set.task} has as many examples "
             "to train on; lower it"
         )
-    parts = StratifiedKFold(recipe.parts, shuffle=True, random_state=0).split(
-        places, labels[places]
-    )
+    parts = StratifiedKFold(count, shuffle=True, random_state=0).split(places, labels[places])
     rounds = [(places[inside], places[outside]) for inside, outside in parts]
     if not labelled.all():
         rounds.append((places, np.flatnonzero(~labelled)))
@@ -90,8 +107,21 @@ def _ask(
     for known, asked in rounds:
         model = NgramClassifier(list(items[known]), labels[known], classes)
         logits[asked] = model.predict_logits(list(items[asked]))
-    if students:
-        logits[~labelled] = (logits[~labelled] + np.mean(students, axis=0)) / 2.0
+    return logits
+
+
+def _average(
+    examples: Sequence[Example],
+    label_set: LabelSet,
+    sampling: str,
+    ngrams: Floats,
+    models: Sequence[Floats],
+) -> Floats:
+    """The teacher's probabilities (examples, classes) under the prior of the batches."""
+    logits = ngrams.copy()
+    if models:
+        unlabelled = np.array([each.label == UNLABELLED for each in examples])
+        logits[unlabelled] = (logits[unlabelled] + np.mean(models, axis=0)) / 2.0
     prior = batch_prior([e for e in examples if e.label != UNLABELLED], label_set, sampling)
     return take_softmax(logits, np.array(prior))
 

@@ -128,7 +128,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "5")
     with pytest.raises(BadInput, match="batch_size 12 cannot be shared evenly among 5 processes"):
-        build_arguments(make(workplace), 90, tmp_path)
+        build_arguments(make(workplace), 90, tmp_path, 0)
 
 
 def test_one_process_that_sees_several_gpus_is_refused(
@@ -136,4 +136,4 @@ def test_one_process_that_sees_several_gpus_is_refused(
 ) -> None:
     monkeypatch.setattr(TrainingArguments, "n_gpu", 2)  # as on a machine with two
     with pytest.raises(BadInput, match="torchrun --nproc-per-node=2"):
-        build_arguments(make(workplace), 90, tmp_path)
+        build_arguments(make(workplace), 90, tmp_path, 0)

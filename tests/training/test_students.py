@@ -24,7 +24,7 @@ from training.prediction import predict_scores
 from training.presets import apply_preset
 from training.recipe import TrainRecipe
 from training.support import read_support
-from training.teacher import build_targets
+from training.teacher import Teacher, ask_ngrams, build_targets
 from training.trainer import CollapseTrainer
 
 SETS = [TIMSS, IRF]
@@ -53,9 +53,9 @@ def watch_targets(patch: pytest.MonkeyPatch) -> list[tuple[Sequence[Example], An
     """Examples and students' answers of each run, as they reach the targets."""
     seen: list[tuple[Sequence[Example], Any]] = []
 
-    def watch(recipe: Any, examples: Any, sets: Any, sampling: str, answers: Any) -> Any:
-        seen.append((examples, answers))
-        return build_targets(recipe, examples, sets, sampling, answers)
+    def watch(recipe: Any, examples: Any, sets: Any, sampling: str, teacher: Any) -> Any:
+        seen.append((examples, teacher.models))
+        return build_targets(recipe, examples, sets, sampling, teacher)
 
     patch.setattr(training.fine_tuning, "build_targets", watch)
     return seen
@@ -67,9 +67,10 @@ def test_students_together_count_as_much_as_the_teacher(tmp_path: Path) -> None:
     recipe = DistillationRecipe.model_validate(DISTILLATION)
 
     def label(*students: Any) -> Any:
-        answers = [{"timss": np.array(each)} for each in students]
         everything = [*examples, *unknown]
-        return np.array(build_targets(recipe, everything, SETS, "instance", answers)[-2:])
+        ngrams = ask_ngrams(recipe, everything, SETS)
+        teacher = Teacher(ngrams, [{"timss": np.array(each)} for each in students])
+        return np.array(build_targets(recipe, everything, SETS, "instance", teacher)[-2:])
 
     alone = label()
     first, second = np.zeros((2, 7)), np.zeros((2, 7))
@@ -149,7 +150,7 @@ def test_a_fit_broken_off_in_a_student_and_after_it_goes_on(
 def test_damaged_answers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = make(tmp_path, students=1)
 
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         raise BrokenOffError
 
     with monkeypatch.context() as patch, pytest.raises(BrokenOffError):

@@ -18,7 +18,7 @@ from training.model import load_tokenizer
 from training.ngrams import NgramClassifier
 from training.objective import Objective
 from training.support import read_support
-from training.teacher import build_targets
+from training.teacher import Teacher, ask_ngrams, build_targets
 
 SETS = [TIMSS, IRF]
 
@@ -31,7 +31,8 @@ def read(folder: Path, per_class: int = 6) -> list[Example]:
 def build(examples: list[Example], weight: float | None, sampling: str = "instance") -> list[Any]:
     """Targets of problems with a teacher of that weight, of turns without."""
     recipe = None if weight is None else DistillationRecipe(weights={"timss": weight}, parts=2)
-    return build_targets(recipe, examples, SETS, sampling)
+    teacher = Teacher(ask_ngrams(recipe, examples, SETS))
+    return build_targets(recipe, examples, SETS, sampling, teacher)
 
 
 def test_without_a_teacher_a_target_is_the_label(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_the_answers_hold_the_prior_of_the_batches(tmp_path: Path) -> None:
 def test_more_parts_than_examples_of_a_class_are_refused(tmp_path: Path) -> None:
     recipe = DistillationRecipe(weights={"timss": 0.5}, parts=7)
     with pytest.raises(BadInput, match=r"distillation\.parts 7: no class of timss has .* lower it"):
-        build_targets(recipe, read(tmp_path), SETS, "instance")
+        ask_ngrams(recipe, read(tmp_path), SETS)
 
 
 def test_ngrams_read_the_turn_apart_from_its_context() -> None:

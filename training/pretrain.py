@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
 
+from training.causal import Blocks, CausalTrainer
 from training.corpus import Corpus, read_corpus
 from training.errors import BadInput
 from training.optimizer import MuonWithAdamW
@@ -70,7 +68,7 @@ def pretrain(recipe: PretrainRecipe) -> None:
     tokenizer = train_tokenizer(corpus.iterate_texts(), vocab_size=recipe.vocab_size)
     blocks = pack_blocks(corpus, tokenizer, recipe)
     model = build_model(recipe, tokenizer)
-    print(f"{model.num_parameters():,} parameters, {blocks.numel():,} tokens", flush=True)
+    print(f"{model.num_parameters():,} parameters, {blocks.tokens:,} tokens", flush=True)
     recipe.output.mkdir(parents=True, exist_ok=True)
     optimizer = MuonWithAdamW(
         model,
@@ -78,12 +76,12 @@ def pretrain(recipe: PretrainRecipe) -> None:
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
     )
-    trainer = _PretrainTrainer(
+    trainer = CausalTrainer(
         model,
         args=arguments,
         bf16=recipe.bf16,
         compile=recipe.compile,
-        train_dataset=_Blocks(blocks),
+        train_dataset=blocks,
         optimizers=(optimizer, None),
     )
     result = trainer.train()
@@ -93,7 +91,7 @@ def pretrain(recipe: PretrainRecipe) -> None:
     summary = {
         "train_loss": result.training_loss,
         "runtime_s": result.metrics["train_runtime"],
-        "tokens": blocks.numel(),
+        "tokens": blocks.tokens,
         "parameters": model.num_parameters(),
         "left_out_texts": corpus.left_out,
         "data_sha256": corpus.fingerprints,
@@ -139,61 +137,14 @@ def build_model(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast) -> L
 
 def pack_blocks(
     corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: PretrainRecipe
-) -> torch.Tensor:
-    """All epochs as token blocks, shape (blocks, block_tokens)."""
+) -> Blocks:
+    """All epochs as blocks of tokens."""
     rng = random.Random(recipe.seed)
-    ids: list[int] = []
+    documents: list[list[int]] = []
     for _ in range(recipe.epochs):
-        documents = list(corpus.iterate_documents(rng))
-        for encoded in tokenizer(documents, add_special_tokens=False)["input_ids"]:
-            ids += encoded
-    count = len(ids) // recipe.block_tokens
-    return torch.tensor(ids[: count * recipe.block_tokens]).view(count, recipe.block_tokens)
-
-
-class _PretrainTrainer(Trainer):
-    """Next-token cross-entropy with layers and loss compiled, each by itself.
-
-    Compiled with the loss, the logits (tokens, vocabulary) are never written out in float32;
-    compiling the model as a whole is a fifth slower on a CPU.
-    """
-
-    def __init__(
-        self, model: LlamaForCausalLM, *, bf16: bool, compile: bool, **options: Any
-    ) -> None:
-        super().__init__(model, **options)
-        self._bf16 = bf16
-        self._loss = torch.compile(_predict_next) if compile else _predict_next
-        if compile:
-            for layer in model.model.layers:
-                layer.compile()
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:  # fmt: skip
-        """Mean over the batch, a scalar."""
-        ids = inputs["input_ids"]
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self._bf16):
-            hidden = model.model(input_ids=ids).last_hidden_state
-            return self._loss(hidden, model.lm_head.weight, ids)
-
-
-def _predict_next(hidden: Tensor, head: Tensor, ids: Tensor) -> Tensor:
-    """Cross-entropy of `ids` (B, T) from the hidden states (B, T, hidden) of the token before."""
-    logits = hidden[:, :-1] @ head.T
-    return F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
-
-
-class _Blocks(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    def __init__(self, blocks: torch.Tensor) -> None:
-        self._blocks = blocks
-
-    def __len__(self) -> int:
-        return len(self._blocks)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {"input_ids": self._blocks[index]}
+        texts = list(corpus.iterate_documents(rng))
+        documents += tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return Blocks(documents, recipe.block_tokens)
 
 
 def _arguments(recipe: PretrainRecipe) -> TrainingArguments:

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from contract.prompts import ContextWindow, PromptVersion
 from training.method import (
+    AdaptationRecipe,
     DistillationRecipe,
     HeadRecipe,
     LoraRecipe,
@@ -129,6 +130,8 @@ class TrainRecipe(Settings):
     label_sets: list[Path] = Field(default_factory=list)
     """YAML files with label sets of one's own; `timss` and `irf` are built in."""
     prompt: PromptRecipe
+    adaptation: AdaptationRecipe | None = None
+    """None starts from the backbone as it is."""
     lora: LoraRecipe | None
     """None fine-tunes every weight."""
     head: HeadRecipe = HeadRecipe()

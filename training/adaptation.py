@@ -1,8 +1,9 @@
 """Task-adaptive pretraining: the backbone first reads the texts that it will be trained on.
 
 A backbone seldom knows the style of a data set; going on with next-token prediction on its
-texts, labels unseen, is cheap and helps (Gururangan et al., ACL 2020). Only the texts of the
-training part are read, so a held-out fold stays held out.
+texts, labels unseen, is cheap and often helps (Gururangan et al., ACL 2020; what it did for
+the bundled tasks says `training/LOG.md`). Only the texts of the training part are read, so a
+held-out fold stays held out.
 """
 
 import json
@@ -17,17 +18,15 @@ from transformers import (
     AutoModelForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    TrainingArguments,
     set_seed,
 )
 
 from contract.labels import LabelSet
 from contract.prompts import format_message
-from training.causal import Blocks, CausalTrainer
+from training.causal import Blocks, CausalTrainer, build_arguments
 from training.data import Example, augment
 from training.errors import BadInput
 from training.method import AdaptationRecipe
-from training.optimizer import MuonWithAdamW
 from training.processes import count_processes
 from training.recipe import TrainRecipe
 from training.resume import RUN_FILE, check_same, describe_run, name_write_errors
@@ -93,20 +92,23 @@ def _train(
             f"adaptation.block_tokens {adaptation.block_tokens}: all examples together are "
             "shorter; lower it"
         )
-    optimizer = MuonWithAdamW(
+    batch_size = min(adaptation.batch_size, len(blocks))
+    arguments = build_arguments(
+        logs,
+        batch_size=batch_size,
+        warmup_steps=round(len(blocks) // batch_size * adaptation.warmup_fraction),
+        seed=options.seed,
+        save_strategy="no",
+    )
+    trainer = CausalTrainer(
         model,
+        arguments,
+        blocks,
         muon_learning_rate=adaptation.muon_learning_rate,
         learning_rate=adaptation.learning_rate,
         weight_decay=adaptation.weight_decay,
-    )
-    arguments = _arguments(recipe, adaptation, len(blocks), logs)
-    trainer = CausalTrainer(
-        model,
-        args=arguments,
         bf16=options.bf16,
         compile=options.compile,
-        train_dataset=blocks,
-        optimizers=(optimizer, None),
     )
     trainer.train()
     return cast(PreTrainedModel, trainer.accelerator.unwrap_model(trainer.model))
@@ -127,27 +129,6 @@ def _iterate_documents(
             conversation = [{"role": "user", "content": message}]
             ids = tokenizer.apply_chat_template(conversation, return_dict=False)
             yield cast(list[int], ids)
-
-
-def _arguments(
-    recipe: TrainRecipe, adaptation: AdaptationRecipe, blocks: int, logs: Path
-) -> TrainingArguments:
-    batch_size = min(adaptation.batch_size, blocks)
-    return TrainingArguments(
-        output_dir=str(logs),
-        num_train_epochs=1,
-        per_device_train_batch_size=batch_size,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(blocks // batch_size * adaptation.warmup_fraction),
-        max_grad_norm=1.0,
-        remove_unused_columns=False,
-        dataloader_drop_last=True,
-        logging_steps=25,
-        save_strategy="no",
-        report_to="none",
-        seed=recipe.optimisation.seed,
-        use_cpu=not torch.cuda.is_available(),
-    )
 
 
 def _folder(run_folder: Path) -> Path:

@@ -1,12 +1,16 @@
 """Next-token prediction on packed text: how a backbone is made, and how it goes on learning."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+
+from training.errors import BadInput
+from training.optimizer import MuonWithAdamW
 
 
 class CausalTrainer(Trainer):
@@ -17,9 +21,24 @@ class CausalTrainer(Trainer):
     """
 
     def __init__(
-        self, model: PreTrainedModel, *, bf16: bool, compile: bool, **options: Any
+        self,
+        model: PreTrainedModel,
+        arguments: TrainingArguments,
+        blocks: "Blocks",
+        *,
+        muon_learning_rate: float,
+        learning_rate: float,
+        weight_decay: float,
+        bf16: bool,
+        compile: bool,
     ) -> None:
-        super().__init__(model, **options)
+        optimizer = MuonWithAdamW(
+            model,
+            muon_learning_rate=muon_learning_rate,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+        )
+        super().__init__(model, args=arguments, train_dataset=blocks, optimizers=(optimizer, None))
         self._bf16 = bf16
         self._loss = torch.compile(_predict_next) if compile else _predict_next
         if compile:
@@ -35,6 +54,32 @@ class CausalTrainer(Trainer):
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self._bf16):
             hidden = model.model(input_ids=ids).last_hidden_state
             return self._loss(hidden, model.lm_head.weight, ids)
+
+
+def build_arguments(
+    output: Path, *, batch_size: int, warmup_steps: int, seed: int, **saving: Any
+) -> TrainingArguments:
+    """Arguments for one pass over the blocks; BadInput if more than one GPU is visible."""
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=1,
+        per_device_train_batch_size=batch_size,
+        lr_scheduler_type="cosine",
+        warmup_steps=warmup_steps,
+        max_grad_norm=1.0,
+        remove_unused_columns=False,
+        dataloader_drop_last=True,
+        logging_steps=25,
+        report_to="none",
+        seed=seed,
+        use_cpu=not torch.cuda.is_available(),
+        **saving,
+    )
+    if arguments.n_gpu > 1:  # the Trainer would wrap the model and take batches of another size
+        raise BadInput(
+            f"{arguments.n_gpu} GPUs are visible: pretraining uses one; set CUDA_VISIBLE_DEVICES=0"
+        )
+    return arguments
 
 
 class Blocks(torch.utils.data.Dataset[dict[str, Tensor]]):

@@ -3,21 +3,17 @@
 import json
 import random
 from pathlib import Path
-from typing import Any
 
-import torch
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
-    TrainingArguments,
     set_seed,
 )
 
-from training.causal import Blocks, CausalTrainer
+from training.causal import Blocks, CausalTrainer, build_arguments
 from training.corpus import Corpus, read_corpus
 from training.errors import BadInput
-from training.optimizer import MuonWithAdamW
 from training.processes import count_processes
 from training.settings import Settings
 from training.tokenizer import train_tokenizer
@@ -58,11 +54,14 @@ def pretrain(recipe: PretrainRecipe) -> None:
     """Train tokenizer and model; write both to `recipe.output`."""
     if count_processes() > 1:
         raise BadInput("pretraining runs in one process; start it without torchrun")
-    arguments = _arguments(recipe)
-    if arguments.n_gpu > 1:  # the Trainer would wrap the model and take batches of another size
-        raise BadInput(
-            f"{arguments.n_gpu} GPUs are visible: pretraining uses one; set CUDA_VISIBLE_DEVICES=0"
-        )
+    arguments = build_arguments(
+        recipe.output / "run",
+        batch_size=recipe.batch_size,
+        warmup_steps=recipe.warmup_steps,
+        seed=recipe.seed,
+        save_steps=500,
+        save_total_limit=1,
+    )
     set_seed(recipe.seed)
     corpus = read_texts(recipe)
     tokenizer = train_tokenizer(corpus.iterate_texts(), vocab_size=recipe.vocab_size)
@@ -70,19 +69,15 @@ def pretrain(recipe: PretrainRecipe) -> None:
     model = build_model(recipe, tokenizer)
     print(f"{model.num_parameters():,} parameters, {blocks.tokens:,} tokens", flush=True)
     recipe.output.mkdir(parents=True, exist_ok=True)
-    optimizer = MuonWithAdamW(
+    trainer = CausalTrainer(
         model,
+        arguments,
+        blocks,
         muon_learning_rate=recipe.muon_learning_rate,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-    )
-    trainer = CausalTrainer(
-        model,
-        args=arguments,
         bf16=recipe.bf16,
         compile=recipe.compile,
-        train_dataset=blocks,
-        optimizers=(optimizer, None),
     )
     result = trainer.train()
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(recipe.output)
@@ -145,25 +140,3 @@ def pack_blocks(
         texts = list(corpus.iterate_documents(rng))
         documents += tokenizer(texts, add_special_tokens=False)["input_ids"]
     return Blocks(documents, recipe.block_tokens)
-
-
-def _arguments(recipe: PretrainRecipe) -> TrainingArguments:
-    options: dict[str, Any] = {}
-    if not torch.cuda.is_available():
-        options["use_cpu"] = True
-    return TrainingArguments(
-        output_dir=str(recipe.output / "run"),
-        num_train_epochs=1,
-        per_device_train_batch_size=recipe.batch_size,
-        lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_steps,
-        max_grad_norm=1.0,
-        remove_unused_columns=False,
-        dataloader_drop_last=True,
-        logging_steps=25,
-        save_steps=500,
-        save_total_limit=1,
-        report_to="none",
-        seed=recipe.seed,
-        **options,
-    )

@@ -8,7 +8,6 @@ al., ICLR 2021).
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +31,7 @@ Answers = Mapping[str, Floats]
 class Teacher(NamedTuple):
     """What those who never saw its label say of an example."""
 
-    ngrams: Answers = MappingProxyType({})
+    ngrams: Answers
     """Of every example, for the tasks that have a teacher."""
     models: Sequence[Answers] = ()
     """What models answer, each of the unlabelled examples alone."""

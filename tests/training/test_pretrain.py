@@ -110,7 +110,7 @@ def test_a_backbone_is_trained_and_loads_everywhere(data: Path, tmp_path: Path) 
 
 def test_more_gpus_than_one_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = PretrainRecipe.read(RECIPE, [f"data={data}", f"output={data / 'backbone'}"])
-    monkeypatch.setattr("training.pretrain.TrainingArguments.n_gpu", 2)
+    monkeypatch.setattr("training.causal.TrainingArguments.n_gpu", 2)
     with pytest.raises(BadInput, match=r"2 GPUs are visible: .*set CUDA_VISIBLE_DEVICES=0"):
         pretrain(recipe)
     assert not (data / "backbone").exists()

@@ -1,4 +1,4 @@
-"""Next-token prediction on packed text: how a backbone is made, and how it goes on learning."""
+"""Next-token prediction on packed text: the Trainer that makes a backbone."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A fit from beginning to end: backbone, students and teacher as the recipe has it, the model."""
+"""A fit from beginning to end: students and teacher, if the recipe has any, then the model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
-from training.adaptation import adapt, forget_adapted
 from training.data import Example
 from training.fine_tuning import fine_tune
 from training.processes import is_first
 from training.recipe import TrainRecipe
 from training.resume import close_run
-from training.sampling import split_validation
 from training.students import answer_unlabelled, ask_students, forget_students
 from training.support import Support, list_trained, read_support
 from training.teacher import Teacher, ask_ngrams
@@ -47,8 +45,6 @@ def fit(
     if support is None:
         support = read_support(recipe)
     options = recipe.optimisation
-    training, _ = split_validation(examples, options.validation_share, options.seed)
-    recipe = adapt(recipe, training, label_sets, tokenizer, run_folder)
     models = ask_students(recipe, examples, label_sets, tokenizer, run_folder, support)
     judged = [*list_trained(recipe, examples, support), *support.unlabelled]
     ngrams = ask_ngrams(recipe.distillation, judged, [*label_sets, *support.label_sets])
@@ -73,7 +69,6 @@ def fit(
         model.load_state_dict(mean)
     if is_first():
         forget_students(recipe, run_folder)
-        forget_adapted(run_folder)
         for folder in folders:
             close_run(folder)
     return model

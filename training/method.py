@@ -99,24 +99,6 @@ class DistillationRecipe(Settings):
     """None leaves the unlabelled texts to the teacher alone."""
 
 
-class AdaptationRecipe(Settings):
-    """Next-token prediction on the texts of the training examples before a fit
-    (`training.adaptation`). Every weight of the backbone moves."""
-
-    epochs: int = Field(ge=1)
-    """Passes over the texts, which `augmentation` changes anew in each (but for tokens)."""
-    learning_rate: float = Field(gt=0.0)
-    """Of AdamW, for embeddings, biases and norms."""
-    muon_learning_rate: float = Field(gt=0.0)
-    """Of Muon, for the matrices of the layers."""
-    weight_decay: float = 0.1
-    warmup_fraction: float = Field(default=0.08, ge=0.0, lt=1.0)
-    block_tokens: int = Field(default=128, ge=8)
-    """Length of a training sequence; texts are packed."""
-    batch_size: int = Field(default=32, ge=1)
-    """Sequences a step."""
-
-
 class OptimisationRecipe(Settings):
     """How the weights are moved."""
 

@@ -7,7 +7,6 @@ from pydantic import Field, field_validator, model_validator
 
 from contract.prompts import ContextWindow, PromptVersion
 from training.method import (
-    AdaptationRecipe,
     DistillationRecipe,
     HeadRecipe,
     LoraRecipe,
@@ -130,8 +129,6 @@ class TrainRecipe(Settings):
     label_sets: list[Path] = Field(default_factory=list)
     """YAML files with label sets of one's own; `timss` and `irf` are built in."""
     prompt: PromptRecipe
-    adaptation: AdaptationRecipe | None = None
-    """None starts from the backbone as it is."""
     lora: LoraRecipe | None
     """None fine-tunes every weight."""
     head: HeadRecipe = HeadRecipe()

@@ -19,8 +19,8 @@ from training.recipe import TrainRecipe
 RUN_FILE = "run.json"
 _STATE_FILE = "trainer_state.json"
 _CHOICES = (
-    "prompt", "adaptation", "lora", "head", "loss", "distillation", "optimisation",
-    "augmentation", "support", "trainer",
+    "prompt", "lora", "head", "loss", "distillation", "optimisation", "augmentation", "support",
+    "trainer",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import datetime
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from contract.manifest import CheckpointError, read_manifest
 from training.effects import Estimate, Recalls, resample_recalls
 from training.errors import BadInput
+from training.method import LossRecipe
 from training.recipe import TrainRecipe
 from training.tables import tabulate_calibration, tabulate_summary, write_table
 
@@ -177,8 +178,22 @@ def _tabulate_settings(ablation: Ablation) -> str:
         loss.pop("name")
         options = [recipe.loss.name, *(f"{key} {value}" for key, value in loss.items())]
         head = f"{recipe.head.init}, {'trained' if recipe.head.trainable else 'fixed'}"
-        rows.append([setting, ", ".join(options), head, recipe.optimisation.sampling])
-    return write_table(["setting", "loss", "head", "sampling"], rows, figures=False)
+        sampling = recipe.optimisation.sampling
+        rows.append([setting, ", ".join(options), head, sampling, _describe_teacher(recipe)])
+    header = ["setting", "loss", "head", "sampling", "teacher's share"]
+    return write_table(header, rows, figures=False)
+
+
+def _describe_teacher(recipe: TrainRecipe) -> str:
+    if recipe.distillation is None:
+        return "–"
+    shares = [f"{task} {share}" for task, share in recipe.distillation.weights.items()]
+    texts = [
+        f"{'all' if each.per_epoch is None else f'{each.per_epoch:,}'} unlabelled {each.task} texts"
+        for each in recipe.support
+        if not each.labelled
+    ]
+    return ", ".join(shares + texts)
 
 
 def _tabulate_set(figures: _Figures, ablation: Ablation) -> str:
@@ -200,7 +215,7 @@ def _tabulate_set(figures: _Figures, ablation: Ablation) -> str:
 
 
 def _judge_settings(figures: dict[str, _Figures], ablation: Ablation) -> list[str]:
-    """A sentence for each comparison: every row with the reference, then TC by itself."""
+    """A sentence for each comparison: every row with the reference, then one part by itself."""
     reference = _find_reference(ablation)
     rows = next(iter(figures.values())).rows
     lines = [
@@ -208,10 +223,11 @@ def _judge_settings(figures: dict[str, _Figures], ablation: Ablation) -> list[st
         for row in rows
         if row != reference
     ]
-    for with_tc, without in _pair_tc(ablation.recipes):
-        if without != reference:
-            line = _judge(figures, with_tc, without)
-            lines.append(f"- TC alone, `{with_tc}` against `{without}`: {line}")
+    for part, leave_out in (("TC", _leave_out_tc), ("Teacher", _leave_out_teacher)):
+        for setting, without in _pair_settings(ablation.recipes, leave_out):
+            if without != reference:
+                line = _judge(figures, setting, without)
+                lines.append(f"- {part} alone, `{setting}` against `{without}`: {line}")
     return ["\n".join(lines) + "\n"]
 
 
@@ -224,21 +240,28 @@ def _judge(figures: dict[str, _Figures], row: str, reference: str) -> str:
     return "; ".join(parts) + "."
 
 
-def _pair_tc(recipes: dict[str, TrainRecipe]) -> list[tuple[str, str]]:
-    """Settings that differ in nothing but the TC term: with it, without it."""
-
-    def strip(recipe: TrainRecipe) -> str:
-        loss = recipe.loss.model_copy(
-            update={"tc_weight": 0.0, "tc_max_norm": 1.0, "tc_pairs": "different"}
-        )
-        return recipe.model_copy(update={"loss": loss}).model_dump_json(exclude={"work"})
-
+def _pair_settings(
+    recipes: dict[str, TrainRecipe], leave_out: Callable[[TrainRecipe], TrainRecipe]
+) -> list[tuple[str, str]]:
+    """Settings of which the second is the first with one part left out."""
+    plain = {name: recipe.model_copy(update={"work": None}) for name, recipe in recipes.items()}
     return [
         (name, other)
-        for name, recipe in recipes.items()
-        for other, plain in recipes.items()
-        if recipe.loss.tc_weight and not plain.loss.tc_weight and strip(recipe) == strip(plain)
+        for name, recipe in plain.items()
+        for other, without in plain.items()
+        if recipe != without and leave_out(recipe) == without
     ]
+
+
+def _leave_out_tc(recipe: TrainRecipe) -> TrainRecipe:
+    plain = LossRecipe(name=recipe.loss.name)
+    kept = {name: getattr(plain, name) for name in ("tc_weight", "tc_max_norm", "tc_pairs")}
+    return recipe.model_copy(update={"loss": recipe.loss.model_copy(update=kept)})
+
+
+def _leave_out_teacher(recipe: TrainRecipe) -> TrainRecipe:
+    labelled = [each for each in recipe.support if each.labelled]
+    return recipe.model_copy(update={"distillation": None, "support": labelled})
 
 
 def _tabulate_collapse(ablation: Ablation) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.tiny import make_backbone, make_data, make_recipe
+from tests.training.tiny import make_backbone, make_data, make_recipe, make_taught
 from training.__main__ import main
 from training.ablate import Grid
+from training.ablation import Ablation, Cost, Measured, describe_ablation
 from training.errors import BadInput
 
 PRESETS = "ce,ncal"
@@ -108,6 +109,36 @@ def test_sentences_say_what_the_intervals_say(results: Path) -> None:
     low, high = (float(each) for each in difference.split("[")[1].rstrip("]").split(","))
     verdict = "higher" if low > 0 else "lower" if high < 0 else "no difference shown"
     assert f"irf/live {verdict}, {difference}" in ncal
+
+
+def test_what_one_part_does_by_itself_has_its_sentence(tmp_path: Path) -> None:
+    """Settings that differ in the collapse term alone, or in the teacher alone."""
+    path = tmp_path / "recipe.yaml"
+    make_taught(tmp_path).write(path)
+    presets = ["ce", "logit-adjusted", "logit-adjusted-tc", "recommended"]
+    grid = Grid.read(path, [], presets=presets, seeds=["0"])
+    hits = np.zeros((4, 1, 8), dtype=bool)
+    hits[1:, :, ::2] = hits[3] = True  # half right but for `ce`; with the teacher all
+    ends = {"nc1": 1.0, "nc2_norms": 1.0, "nc2_angles": 1.0}
+    found = Ablation(
+        path=path,
+        overrides=(),
+        recipes={cell.setting: cell.recipe for cell in grid.cells},
+        seeds=(0,),
+        items=8,
+        sets={"timss/retrospective": Measured(tuple(presets), hits, np.repeat([0, 1], 4), (1,))},
+        collapse={preset: {"timss": ends} for preset in presets},
+        costs=dict.fromkeys(presets, Cost(1.0, 1.0)),
+    )
+    text = describe_ablation(found, [])
+    lines = [line for line in text.splitlines() if " alone, " in line]
+    assert [line.split(":")[0] for line in lines] == [
+        "- TC alone, `logit-adjusted-tc` against `logit-adjusted`",
+        "- Teacher alone, `recommended` against `logit-adjusted-tc`",
+    ]
+    assert "no difference shown, +0.000" in lines[0] and "higher, +0.500" in lines[1]
+    shares = [row[-1] for row in _tables(text)["Which setting helps"][2:]]
+    assert shares == ["–", "–", "–", "timss 0.5, 8 unlabelled timss texts"]
 
 
 def test_a_finished_grid_trains_nothing(

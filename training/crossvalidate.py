@@ -17,11 +17,12 @@ from training.errors import BadInput
 from training.fit import fit
 from training.heads import read_head
 from training.kept import claim_work, read_arrays, write_arrays
+from training.material import gather
 from training.model import assign_rows
 from training.prediction import predict_features, predict_scores
 from training.recipe import TrainRecipe
 from training.sampling import prior_shift, thin_out
-from training.support import Support, list_trained, read_support
+from training.support import Support, read_support
 
 MODES = ("retrospective", "live")
 
@@ -158,10 +159,11 @@ def _train_fold(
     if turns:
         prompts = encoder.encode([strip_following(items[i]) for i in turns])
         live[turns] = predict_scores(model, prompts, tokenizer.pad_token_id)
+    drawn = gather(recipe, training, support, label_sets, tokenizer).labelled
     return {
         "retrospective": retrospective,
         "live": live,
-        "shift": prior_shift(recipe, list_trained(recipe, training, support), label_sets),
+        "shift": prior_shift(recipe, drawn, label_sets),
         "points": features @ np.linalg.qr(head.T).Q,
         "seconds": np.array(seconds),
         "cpu_seconds": np.array(cpu_seconds),

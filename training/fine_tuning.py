@@ -11,10 +11,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from contract.labels import LabelSet
 from training.arguments import build_arguments
 from training.batches import Collator, TrainingExamples, build_encoder
-from training.data import Example
 from training.epochs import EpochSampler
 from training.heads import fold_cosines, freeze_head, start_head
 from training.history import CollapseHistory, choose_sample
+from training.material import Material
 from training.model import add_lora, load_classifier, merge_lora
 from training.objective import Objective
 from training.optimizer import MuonWithAdamW
@@ -22,8 +22,7 @@ from training.prediction import AnyModel, predict_features
 from training.processes import call_all, is_first, share
 from training.recipe import TrainRecipe
 from training.resume import describe_run, name_write_errors, open_run
-from training.sampling import split_validation
-from training.support import Support, drop_auxiliary
+from training.support import drop_auxiliary
 from training.teacher import Teacher, build_targets
 from training.tracking import RunEnd, name_project, name_tracker_errors
 from training.trainer import CollapseTrainer
@@ -32,72 +31,48 @@ from training.validation import Validation
 
 
 def fine_tune(
-    recipe: TrainRecipe,
-    examples: Sequence[Example],
-    label_sets: Sequence[LabelSet],
-    tokenizer: PreTrainedTokenizerBase,
-    run_folder: Path,
-    support: Support,
-    teacher: Teacher,
-    *,
-    seed: int,
+    recipe: TrainRecipe, material: Material, run_folder: Path, teacher: Teacher, *, seed: int
 ) -> PreTrainedModel:
-    """Fine-tune the backbone; return the merged float32 model with the heads of `label_sets`.
+    """Fine-tune the backbone; return the merged float32 model, less the heads of auxiliary tasks.
 
     `seed` decides order and changes of the examples, and dropout; weights that are not the
     backbone's, and which examples are held back, are the recipe's seed's. The checkpoints stay
     in `run_folder` until `close_run`. Raises as `training.fit.fit` does.
     """
-    arguments = (recipe, examples, label_sets, tokenizer, run_folder, support, teacher, seed)
-    merged = call_all(_train, *arguments)
+    merged = call_all(_train, recipe, material, run_folder, teacher, seed)
     if torch.cuda.is_available():  # shards were put together on the CPU, but answer from the GPU
         _free_memory()
         torch.nn.Module.cuda(merged)
     if recipe.loss.sees_cosines:
-        training, _ = split_validation(
-            examples, recipe.optimisation.validation_share, recipe.optimisation.seed
-        )
-        sample = [example.item for example in choose_sample(training, recipe.optimisation.seed)]
-        prompts = build_encoder(tokenizer, recipe.prompt).encode(sample)
+        tokenizer = material.tokenizer
+        sample = choose_sample(material.training, recipe.optimisation.seed)
+        prompts = build_encoder(tokenizer, recipe.prompt).encode([each.item for each in sample])
         features = predict_features(merged, prompts, tokenizer.pad_token_id)
         merged = fold_cosines(merged, features, recipe.loss.scale)
-    return drop_auxiliary(merged, label_sets)
+    return drop_auxiliary(merged, material.label_sets)
 
 
 def _train(
-    recipe: TrainRecipe,
-    examples: Sequence[Example],
-    label_sets: Sequence[LabelSet],
-    tokenizer: PreTrainedTokenizerBase,
-    run_folder: Path,
-    support: Support,
-    teacher: Teacher,
-    seed: int,
+    recipe: TrainRecipe, material: Material, run_folder: Path, teacher: Teacher, seed: int
 ) -> PreTrainedModel:
     """The part of a fit that every process has a share of; returns the merged model."""
     _free_memory()
-    options = recipe.optimisation
     # Graphs of the models before would count against the compiler's limit of versions.
     torch.compiler.reset()
-    set_seed(options.seed)
-    every_set = [*label_sets, *support.label_sets]
-    model = build_model(recipe, every_set, tokenizer)
-    training, held_back = split_validation(examples, options.validation_share, options.seed)
-    every_example = [*examples, *support.examples, *support.unlabelled]
-    run = describe_run(recipe, every_example, every_set)
+    set_seed(recipe.optimisation.seed)
+    model = build_model(recipe, material.every_set, material.tokenizer)
+    every_example = [*material.everything, *material.held_back]
+    run = describe_run(recipe, every_example, material.every_set)
     name_project(recipe)
     with name_write_errors(run_folder), name_tracker_errors():
-        trainer = _build_trainer(
-            recipe, model, training, held_back, support, label_sets, tokenizer, run_folder,
-            teacher, seed,
-        )  # fmt: skip
+        trainer = _build_trainer(recipe, model, material, run_folder, teacher, seed)
         checkpoint = share(open_run(run_folder, run) if is_first() else None)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.accelerator.wait_for_everyone()  # what others still read must not be removed yet
     if trainer.is_fsdp_enabled:
         # Each process holds a part of every weight; the first puts them together.
         weights = trainer.accelerator.get_state_dict(trainer.model)
-        plain = build_model(recipe, every_set, tokenizer)
+        plain = build_model(recipe, material.every_set, material.tokenizer)
         if is_first():
             plain.load_state_dict(weights)
     else:
@@ -144,19 +119,14 @@ def _build_optimizer(recipe: TrainRecipe, model: AnyModel) -> MuonWithAdamW | No
 def _build_trainer(
     recipe: TrainRecipe,
     model: AnyModel,
-    training: Sequence[Example],
-    held_back: Sequence[Example],
-    support: Support,
-    label_sets: Sequence[LabelSet],
-    tokenizer: PreTrainedTokenizerBase,
+    material: Material,
     run_folder: Path,
     teacher: Teacher,
     seed: int,
 ) -> CollapseTrainer:
     options = recipe.optimisation
-    labelled = [*training, *support.examples]
-    everything = [*labelled, *support.unlabelled]
-    every_set = [*label_sets, *support.label_sets]
+    everything, every_set = material.everything, material.every_set
+    label_sets, tokenizer = material.label_sets, material.tokenizer
     encoder = build_encoder(tokenizer, recipe.prompt)
     targets = share(
         build_targets(recipe.distillation, everything, every_set, options.sampling, teacher)
@@ -170,21 +140,21 @@ def _build_trainer(
         options.sampling,
         batch_size=options.batch_size,
         seed=seed,
-        per_epoch=support.per_epoch,
+        per_epoch=material.support.per_epoch,
     )
     trainer = CollapseTrainer(
         model=model,
         args=build_arguments(recipe, len(sampler), run_folder, seed),
         train_dataset=dataset,
         data_collator=Collator(tokenizer.pad_token_id, [labels.task for labels in every_set]),
-        objective=Objective(recipe, labelled, every_set),
+        objective=Objective(recipe, material.labelled, every_set),
         sampler=sampler,
-        validation=Validation(recipe, held_back, labelled, label_sets, tokenizer)
-        if held_back
+        validation=Validation(recipe, material.held_back, material.labelled, label_sets, tokenizer)
+        if material.held_back
         else None,
         patience=options.early_stopping_patience,
         optimizers=(_build_optimizer(recipe, model), None),
     )
-    trainer.add_callback(CollapseHistory(trainer, recipe, training, label_sets, tokenizer))
+    trainer.add_callback(CollapseHistory(trainer, recipe, material.training, label_sets, tokenizer))
     trainer.add_callback(RunEnd())
     return trainer

@@ -9,11 +9,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from contract.labels import LabelSet
 from training.data import Example
 from training.fine_tuning import fine_tune
+from training.material import gather
 from training.processes import is_first
 from training.recipe import TrainRecipe
 from training.resume import close_run
 from training.students import answer_unlabelled, ask_students, forget_students
-from training.support import Support, list_trained, read_support
+from training.support import Support, read_support
 from training.teacher import Teacher, ask_ngrams
 from training.trainer import LossError as LossError
 
@@ -45,9 +46,9 @@ def fit(
     if support is None:
         support = read_support(recipe)
     options = recipe.optimisation
-    models = ask_students(recipe, examples, label_sets, tokenizer, run_folder, support)
-    judged = [*list_trained(recipe, examples, support), *support.unlabelled]
-    ngrams = ask_ngrams(recipe.distillation, judged, [*label_sets, *support.label_sets])
+    material = gather(recipe, examples, support, label_sets, tokenizer)
+    ngrams = ask_ngrams(recipe.distillation, material.everything, material.every_set)
+    models = ask_students(recipe, material, ngrams, run_folder)
     folders = [run_folder, *(run_folder / f"run-{n}" for n in range(2, options.runs + 1))]
     seeds = [options.seed, *(options.seed + len(models) + n for n in range(1, options.runs))]
     mean: dict[str, Tensor] = {}
@@ -55,15 +56,11 @@ def fit(
         if options.runs > 1:
             print(f"run {number} of {options.runs}", flush=True)
         teacher = Teacher(ngrams, tuple(models))
-        model = fine_tune(
-            recipe, examples, label_sets, tokenizer, folder, support, teacher, seed=seed
-        )
+        model = fine_tune(recipe, material, folder, teacher, seed=seed)
         if options.runs > 1:
             _add(model, mean, options.runs)
         if number < options.runs:
-            models.append(
-                answer_unlabelled(recipe, model, examples, label_sets, tokenizer, support)
-            )
+            models.append(answer_unlabelled(recipe, model, material))
             del model  # a GPU may have room for one
     if mean:
         model.load_state_dict(mean)

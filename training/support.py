@@ -11,7 +11,7 @@ from training.data import UNLABELLED, Example, read_examples, read_label_sets
 from training.heads import find_head
 from training.recipe import SupportRecipe, TrainRecipe
 from training.recurrence import normalize_text
-from training.sampling import split_validation, unlabelled_name
+from training.sampling import unlabelled_name
 
 
 class Support(NamedTuple):
@@ -61,15 +61,6 @@ def count_per_epoch(support: Sequence[SupportRecipe]) -> dict[str, int]:
         for each in support
         if each.per_epoch is not None
     }
-
-
-def list_trained(
-    recipe: TrainRecipe, examples: Sequence[Example], support: Support
-) -> list[Example]:
-    """What a fit on these examples draws its batches from: not what it holds back to validate."""
-    options = recipe.optimisation
-    training, _ = split_validation(examples, options.validation_share, options.seed)
-    return [*training, *support.examples]
 
 
 def drop_auxiliary(model: PreTrainedModel, label_sets: Sequence[LabelSet]) -> PreTrainedModel:

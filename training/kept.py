@@ -5,6 +5,7 @@ recipe, data and backbone that was.
 """
 
 import json
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,7 +90,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; BadInput if it cannot be written."""
-    temporary = path.with_name(path.name + ".partial")
+    # Processes that share a run write the same file: each needs a temporary one of its own.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 import json
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.training.tiny import make_backbone, make_data, make_recipe
 from training.__main__ import main
+from training.kept import write_text
 
 GOOD = {"id": "x", "question": "1+1=？", "class": "回忆"}
 
@@ -131,3 +133,11 @@ def test_a_damaged_fold_is_named(place: Path, capsys: pytest.CaptureFixture[str]
         (work / f"fold-{fold}.npz").write_bytes(b"PK\x03\x04 cut off")
     message = _refuse(place, capsys, "report")
     assert "fold-0.npz: cannot be read" in message and "remove it to train it anew" in message
+
+
+def test_processes_that_share_a_run_write_its_files_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: write_text(path, "the same"), range(400)))
+    assert path.read_text(encoding="utf-8") == "the same"
+    assert list(tmp_path.iterdir()) == [path]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from contract.manifest import CheckpointError, read_manifest
 from training.effects import Estimate, Recalls, resample_recalls
 from training.errors import BadInput
-from training.method import LossRecipe
 from training.recipe import TrainRecipe
 from training.tables import tabulate_calibration, tabulate_summary, write_table
 
@@ -223,8 +222,9 @@ def _judge_settings(figures: dict[str, _Figures], ablation: Ablation) -> list[st
         for row in rows
         if row != reference
     ]
-    for part, leave_out in (("TC", _leave_out_tc), ("Teacher", _leave_out_teacher)):
-        for setting, without in _pair_settings(ablation.recipes, leave_out):
+    parts = (("TC", _has_tc, _leave_out_tc), ("Teacher", _has_teacher, _leave_out_teacher))
+    for part, has_part, leave_out in parts:
+        for setting, without in _pair_settings(ablation.recipes, has_part, leave_out):
             if without != reference:
                 line = _judge(figures, setting, without)
                 lines.append(f"- {part} alone, `{setting}` against `{without}`: {line}")
@@ -241,22 +241,37 @@ def _judge(figures: dict[str, _Figures], row: str, reference: str) -> str:
 
 
 def _pair_settings(
-    recipes: dict[str, TrainRecipe], leave_out: Callable[[TrainRecipe], TrainRecipe]
+    recipes: dict[str, TrainRecipe],
+    has_part: Callable[[TrainRecipe], bool],
+    leave_out: Callable[[TrainRecipe], TrainRecipe],
 ) -> list[tuple[str, str]]:
-    """Settings of which the second is the first with one part left out."""
-    plain = {name: recipe.model_copy(update={"work": None}) for name, recipe in recipes.items()}
+    """Settings that differ in nothing but one part: with it, without it."""
+    rest = {
+        name: leave_out(recipe).model_dump_json(exclude={"work"})
+        for name, recipe in recipes.items()
+    }
+    having = {name for name, recipe in recipes.items() if has_part(recipe)}
     return [
         (name, other)
-        for name, recipe in plain.items()
-        for other, without in plain.items()
-        if recipe != without and leave_out(recipe) == without
+        for name in recipes
+        for other in recipes
+        if name in having and other not in having and rest[name] == rest[other]
     ]
 
 
+def _has_tc(recipe: TrainRecipe) -> bool:
+    return recipe.loss.tc_weight > 0.0
+
+
 def _leave_out_tc(recipe: TrainRecipe) -> TrainRecipe:
-    plain = LossRecipe(name=recipe.loss.name)
-    kept = {name: getattr(plain, name) for name in ("tc_weight", "tc_max_norm", "tc_pairs")}
-    return recipe.model_copy(update={"loss": recipe.loss.model_copy(update=kept)})
+    loss = recipe.loss.model_copy(
+        update={"tc_weight": 0.0, "tc_max_norm": 1.0, "tc_pairs": "different"}
+    )
+    return recipe.model_copy(update={"loss": loss})
+
+
+def _has_teacher(recipe: TrainRecipe) -> bool:
+    return recipe.distillation is not None
 
 
 def _leave_out_teacher(recipe: TrainRecipe) -> TrainRecipe:

@@ -8,6 +8,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from zipfile import BadZipFile
@@ -97,6 +98,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):  # its folder may be what could not be made
+            temporary.unlink()
         raise BadInput(
             f"{path}: cannot be written: {error}; free space or choose another place"
         ) from error

@@ -57,7 +57,7 @@ class CausalTrainer(Trainer):
 
 
 def build_arguments(
-    output: Path, *, batch_size: int, warmup_steps: int, seed: int, **saving: Any
+    output: Path, *, batch_size: int, warmup_steps: int, seed: int
 ) -> TrainingArguments:
     """Arguments for one pass over the blocks; BadInput if more than one GPU is visible."""
     arguments = TrainingArguments(
@@ -70,10 +70,11 @@ def build_arguments(
         remove_unused_columns=False,
         dataloader_drop_last=True,
         logging_steps=25,
+        save_steps=500,
+        save_total_limit=1,
         report_to="none",
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
-        **saving,
     )
     if arguments.n_gpu > 1:  # the Trainer would wrap the model and take batches of another size
         raise BadInput(

@@ -59,8 +59,6 @@ def pretrain(recipe: PretrainRecipe) -> None:
         batch_size=recipe.batch_size,
         warmup_steps=recipe.warmup_steps,
         seed=recipe.seed,
-        save_steps=500,
-        save_total_limit=1,
     )
     set_seed(recipe.seed)
     corpus = read_texts(recipe)

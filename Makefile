@@ -12,6 +12,8 @@ HOST        ?= 127.0.0.1
 PORT        ?= 8000
 CHECKPOINT  ?= service/checkpoints/ncal-mini
 PYTEST_ARGS ?=
+FILE        ?=
+LABEL_ARGS  ?=
 
 VENV  := $(if $(filter cpu,$(ACCELERATOR)),.venv,.venv-$(ACCELERATOR))
 RUN   := $(VENV)/bin/python
@@ -21,7 +23,7 @@ PARTS := contract training service benchmarks deploy tests
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help serve test lint typecheck pytest format lock checkpoint benchmark \
+.PHONY: help serve label test lint typecheck pytest format lock checkpoint benchmark \
         benchmark-training soak audit clean environment dev-environment
 
 help: ## Show the targets.
@@ -29,6 +31,10 @@ help: ## Show the targets.
 
 serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu.
 	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)"
+
+label: environment ## Label the rows of FILE, a table of problems or turns; LABEL_ARGS passes options.
+	@test -n "$(FILE)" || { echo "say which: make label FILE=problems.csv" >&2; exit 2; }
+	@exec $(RUN) -m service.label "$(FILE)" --checkpoint "$(CHECKPOINT)" $(LABEL_ARGS)
 
 test: lint typecheck pytest ## Everything that must hold: lint, types, tests with coverage.
 

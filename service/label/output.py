@@ -1,0 +1,146 @@
+"""The labelled file, the structure of its dialogues, and a summary for the terminal."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from service.interaction import LabelledTurn, describe_structure
+from service.label.client import ServedTask
+from service.label.errors import FileError
+from service.label.items import Reading, find_speaker, read_text
+from service.label.journal import Answer, Journal
+from service.label.table import Row, Table
+
+_FIELDS = ("label", "confidence", "needs_review", "prediction_set", "was_cut", "error", "model")
+_DIGITS = 6  # of a probability; float32 has no more
+
+
+class Summary(NamedTuple):
+    """What became of the rows."""
+
+    rows: int
+    failed: int
+    """Rows without a label; their error says why."""
+    review: int
+    labels: Counter[str]
+
+
+def name_columns(task: ServedTask, prefix: str) -> list[str]:
+    """The columns that are added to each row."""
+    return [prefix + name for name in (*_FIELDS, *(f"p_{label}" for label in task.groups))]
+
+
+def check_prefix(table: Table, task: ServedTask, prefix: str) -> None:
+    """FileError if the table has one of the columns already."""
+    if double := sorted(set(name_columns(task, prefix)) & set(table.header)):
+        raise FileError(
+            f"{table.path}:1: has a column {double[0]} already; choose another --prefix"
+        )
+
+
+def to_answer(result: dict[str, Any]) -> Answer:
+    """What is kept of a result of the service: less the names, which the label set has."""
+    if result["status"] == "error":
+        error = result["error"]
+        reasons = [each["reason"] for each in error.get("errors") or ()]
+        return {"error": "; ".join(reasons) or error["detail"]}
+    prediction = result["prediction"]
+    return {
+        "label": prediction["label"],
+        "confidence": prediction["confidence"],
+        "needs_review": prediction["needs_review"],
+        "prediction_set": prediction["prediction_set"],
+        "was_cut": prediction["was_cut"],
+        "probabilities": prediction["probabilities"],
+    }
+
+
+def write_labelled(
+    table: Table, journal: Journal, task: ServedTask, path: Path, *, prefix: str
+) -> Summary:
+    """Write the rows with their labels and return what became of them."""
+    labels: Counter[str] = Counter()
+    failed = review = 0
+
+    def add_values() -> Iterator[tuple[Row, list[Any]]]:
+        nonlocal failed, review
+        for row, answer in zip(table.rows(), journal.read(), strict=True):
+            if "error" in answer:
+                failed += 1
+            else:
+                labels[answer["label"]] += 1
+                review += answer["needs_review"]
+            yield row, _list_values(answer, task)
+
+    rows = table.write(path, name_columns(task, prefix), add_values())
+    return Summary(rows, failed, review, labels)
+
+
+def write_structure(
+    table: Table, reading: Reading, journal: Journal, task: ServedTask, path: Path
+) -> None:
+    """Write the IRF structure of each dialogue, a line of JSON each; rows without text are no
+    turns. A dialogue in which a turn has no label has `null`: a gap would falsify it."""
+    column = reading.columns.dialogue
+    pairs = zip(table.rows(), journal.read(), strict=True)
+    temporary = path.with_name(path.name + ".writing")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for dialogue, group in itertools.groupby(
+                pairs, lambda pair: pair[0].values.get(column) if column else None
+            ):
+                turns = [
+                    (answer, speaker, text)
+                    for row, answer in group
+                    if (text := read_text(table, row, reading.columns.text))
+                    and (speaker := find_speaker(table, row, reading))
+                ]
+                labelled = [
+                    LabelledTurn(speaker, text, answer["label"], task.groups[answer["label"]])
+                    for answer, speaker, text in turns
+                    if "label" in answer
+                ]
+                whole = bool(turns) and len(labelled) == len(turns)
+                structure = describe_structure(labelled).model_dump() if whole else None
+                content = {"dialogue": dialogue, "turns": len(turns), "structure": structure}
+                file.write(json.dumps(content, ensure_ascii=False) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:
+    """A few lines for the terminal."""
+    labelled = summary.rows - summary.failed
+    lines = [f"{summary.rows:,} rows, {labelled:,} labelled by {task.model} ({task.name})"]
+    if summary.failed:
+        lines.append(f"{summary.failed:,} without a label: see the column {prefix}error")
+    if labelled:
+        share = summary.review / labelled
+        lines.append(f"{summary.review:,} to review ({share:.0%}): {prefix}needs_review is true")
+        width = max(map(len, task.groups))
+        counts = [(label, summary.labels[label]) for label in task.groups]
+        lines += [
+            f"  {label:<{width}} {count:>9,}  {count / labelled:4.0%}" for label, count in counts
+        ]
+    return "\n".join(lines)
+
+
+def _list_values(answer: Answer, task: ServedTask) -> list[Any]:
+    if "error" in answer:
+        empty: list[Any] = ["", "", "", "", "", answer["error"], task.model]
+        return empty + [""] * len(task.groups)
+    return [
+        answer["label"],
+        round(answer["confidence"], _DIGITS),
+        answer["needs_review"],
+        answer["prediction_set"],
+        answer["was_cut"],
+        "",
+        task.model,
+        *(round(answer["probabilities"][label], _DIGITS) for label in task.groups),
+    ]

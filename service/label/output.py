@@ -12,7 +12,7 @@ from service.label.client import ServedTask
 from service.label.errors import FileError
 from service.label.items import Reading, find_speaker, read_text
 from service.label.journal import Answer, Journal
-from service.label.table import Row, Table
+from service.label.table import Row, Table, open_whole
 
 _FIELDS = ("label", "confidence", "needs_review", "prediction_set", "was_cut", "error", "model")
 _DIGITS = 6  # of a probability; float32 has no more
@@ -86,31 +86,25 @@ def write_structure(
     turns. A dialogue in which a turn has no label has `null`: a gap would falsify it."""
     column = reading.columns.dialogue
     pairs = zip(table.rows(), journal.read(), strict=True)
-    temporary = path.with_name(path.name + ".writing")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for dialogue, group in itertools.groupby(
-                pairs, lambda pair: pair[0].values.get(column) if column else None
-            ):
-                turns = [
-                    (answer, speaker, text)
-                    for row, answer in group
-                    if (text := read_text(table, row, reading.columns.text))
-                    and (speaker := find_speaker(table, row, reading))
-                ]
-                labelled = [
-                    LabelledTurn(speaker, text, answer["label"], task.groups[answer["label"]])
-                    for answer, speaker, text in turns
-                    if "label" in answer
-                ]
-                whole = bool(turns) and len(labelled) == len(turns)
-                structure = describe_structure(labelled).model_dump() if whole else None
-                content = {"dialogue": dialogue, "turns": len(turns), "structure": structure}
-                file.write(json.dumps(content, ensure_ascii=False) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+    with open_whole(path) as file:
+        for dialogue, group in itertools.groupby(
+            pairs, lambda pair: pair[0].values.get(column) if column else None
+        ):
+            turns = [
+                (answer, speaker, text)
+                for row, answer in group
+                if (text := read_text(table, row, reading.columns.text))
+                and (speaker := find_speaker(table, row, reading))
+            ]
+            labelled = [
+                LabelledTurn(speaker, text, answer["label"], task.groups[answer["label"]])
+                for answer, speaker, text in turns
+                if "label" in answer
+            ]
+            whole = bool(turns) and len(labelled) == len(turns)
+            structure = describe_structure(labelled).model_dump() if whole else None
+            content = {"dialogue": dialogue, "turns": len(turns), "structure": structure}
+            file.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
 def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:

@@ -9,6 +9,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -92,20 +93,11 @@ class Table(NamedTuple):
 
         Whole or not at all; returns how many rows. FileError if it cannot be written.
         """
-        temporary = path.with_name(path.name + ".writing")
         count = 0
-        try:
-            with temporary.open("w", encoding=self.encoding, newline="") as file:
-                write = self._make_writer(file, added)
-                for count, (row, values) in enumerate(rows, 1):  # noqa: B007
-                    write(row, values)
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise FileError(
-                f"{path}: cannot be written: {error.strerror}; the answers are kept, free space "
-                "or choose another --output and run it again"
-            ) from error
+        with open_whole(path, encoding=self.encoding) as file:
+            write = self._make_writer(file, added)
+            for count, (row, values) in enumerate(rows, 1):  # noqa: B007
+                write(row, values)
         return count
 
     def _make_writer(self, file: IO[str], added: Sequence[str]) -> Any:
@@ -113,7 +105,12 @@ class Table(NamedTuple):
 
             def write_object(row: Row, values: list[Any]) -> None:
                 content = {**row.values, **dict(zip(added, values, strict=True))}
-                file.write(json.dumps(content, ensure_ascii=False) + "\n")
+                line = json.dumps(content, ensure_ascii=False)
+                try:
+                    line.encode(self.encoding)
+                except UnicodeEncodeError:  # JSON can escape what no text may hold
+                    line = json.dumps(content)
+                file.write(line + "\n")
 
             return write_object
         writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
@@ -163,6 +160,27 @@ class Table(NamedTuple):
             f"{self.path}: not {name} (near line {near}); save it as CSV UTF-8, or name its "
             "encoding: --encoding gb18030 for Chinese Excel"
         )
+
+
+@contextmanager
+def open_whole(path: Path, *, encoding: str = "utf-8") -> Iterator[IO[str]]:
+    """Open a text file for writing that appears whole, at the end, or not at all.
+
+    FileError if it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".writing")
+    try:
+        with temporary.open("w", encoding=encoding, newline="") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise FileError(
+            f"{path}: cannot be written: {error.strerror}; free space or choose another name, and "
+            "run it again: the answers are kept"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _spell(value: Any) -> Any:

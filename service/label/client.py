@@ -38,7 +38,15 @@ class ServedTask(NamedTuple):
 class Client:
     """A service at an address; every call may be made from several threads."""
 
-    def __init__(self, url: str, *, key: str | None = None, patience_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        patience_s: float = 300.0,
+        ended: Event | None = None,
+    ) -> None:
+        """`ended` is set when the service cannot come back: then nothing waits for it."""
         if not url.startswith(("http://", "https://")):
             raise FileError(f"--url {url}: must begin with http:// or https://")
         self._url = url.rstrip("/")
@@ -46,11 +54,11 @@ class Client:
         if key:
             self._headers["authorization"] = f"Bearer {key}"
         self._patience_s = patience_s
-        self._stopped = Event()
+        self._ended = ended or Event()
 
     def stop(self) -> None:
         """Let calls that wait for the service fail now."""
-        self._stopped.set()
+        self._ended.set()
 
     def list_tasks(self) -> list[ServedTask]:
         """What the service can label; ServiceFailure at once if nobody is there."""
@@ -130,9 +138,9 @@ class Client:
                 reason = f"cannot be reached: {getattr(error, 'reason', error)}"
                 if not waits:
                     raise ServiceFailure(f"{self._url} {reason}") from error
-            if self._stopped.is_set() or time.monotonic() + wait_s > end:
+            if self._ended.is_set() or time.monotonic() + wait_s > end:
                 raise ServiceFailure(f"{self._url} {reason}")
-            self._stopped.wait(wait_s)
+            self._ended.wait(wait_s)
 
 
 class _Refused(Exception):

@@ -4,7 +4,6 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
@@ -60,11 +59,12 @@ def _label(options: Namespace) -> str:
     print(f"{options.file}: {_describe(job)}", file=sys.stderr)
     path = output.with_name(output.name + ".partial")
     with Journal.open(path, job.describe(), restart=options.restart) as journal:
-        if journal.done < job.rows:
-            with ExitStack() as stack:
-                if client is None:
-                    client = _start_own(options.checkpoint, stack)
-                label_rows(job, journal, client)
+        if client and journal.done < job.rows:
+            label_rows(job, journal, client)
+        elif journal.done < job.rows:
+            print("starting the service, some twenty seconds …", file=sys.stderr)
+            with run_service(options.checkpoint) as own:
+                label_rows(job, journal, Client(own.url, ended=own.ended))
         if options.structure:
             write_structure(table, reading, journal, task, options.structure)
         summary = write_labelled(table, journal, task, output, prefix=options.prefix)
@@ -80,18 +80,6 @@ def _describe(job: Job) -> str:
         f"{job.rows:,} rows, each a problem ({job.task.name}); if they are turns of a dialogue, "
         "name the column that says who speaks with --speaker"
     )
-
-
-def _start_own(checkpoint: Path, stack: ExitStack) -> Client:
-    print("starting the service, some twenty seconds …", file=sys.stderr)
-    clients: list[Client] = []
-
-    def give_up() -> None:
-        for client in clients:
-            client.stop()
-
-    clients.append(Client(stack.enter_context(run_service(checkpoint, on_end=give_up))))
-    return clients[0]
 
 
 def _check_output(output: Path, options: Namespace) -> None:

@@ -110,7 +110,7 @@ def write_structure(
 def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:
     """A few lines for the terminal."""
     labelled = summary.rows - summary.failed
-    lines = [f"{summary.rows:,} rows, {labelled:,} labelled by {task.model} ({task.name})"]
+    lines = [f"{labelled:,} of {summary.rows:,} rows labelled by {task.model} ({task.name})"]
     if summary.failed:
         lines.append(f"{summary.failed:,} without a label: see the column {prefix}error")
     if labelled:

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from service.label.errors import ServiceFailure
 
@@ -20,13 +21,20 @@ _SHOWN_LINES = 5
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
-@contextmanager
-def run_service(checkpoint: Path, *, on_end: Callable[[], None]) -> Iterator[str]:
-    """Serve the checkpoint on a free loopback port; yield the address once it is ready.
+class OwnService(NamedTuple):
+    """A service that is ready."""
 
-    `on_end` is called, from another thread, as soon as the process ends. Settings come from
-    the environment as ever, but for keys, which nobody but this command would need. Raises
-    ServiceFailure with the last lines of its log if it does not start.
+    url: str
+    ended: threading.Event
+    """Set as soon as its process is gone."""
+
+
+@contextmanager
+def run_service(checkpoint: Path) -> Iterator[OwnService]:
+    """Serve the checkpoint on a free loopback port, from when it is ready.
+
+    Settings come from the environment as ever, but for keys, which nobody but this command
+    would need. Raises ServiceFailure with the last lines of its log if it does not start.
     """
     keys = ("NCAL_API_KEY_HASHES", "NCAL_API_KEY_FILE")
     environment = {name: value for name, value in os.environ.items() if name not in keys}
@@ -48,8 +56,9 @@ def run_service(checkpoint: Path, *, on_end: Callable[[], None]) -> Iterator[str
                 log.seek(0)
                 lines = log.read().strip().splitlines()[-_SHOWN_LINES:]
                 raise ServiceFailure("the service did not start:\n" + "\n".join(lines))
-            threading.Thread(target=_watch, args=(process, on_end), daemon=True).start()
-            yield found[0]
+            own = OwnService(found[0], threading.Event())
+            threading.Thread(target=_watch, args=(process, own.ended), daemon=True).start()
+            yield own
         finally:
             process.terminate()
             try:
@@ -60,9 +69,9 @@ def run_service(checkpoint: Path, *, on_end: Callable[[], None]) -> Iterator[str
             process.stdout.close()
 
 
-def _watch(process: subprocess.Popen[str], on_end: Callable[[], None]) -> None:
+def _watch(process: subprocess.Popen[str], ended: threading.Event) -> None:
     process.wait()
-    on_end()
+    ended.set()
 
 
 def _end_with_parent() -> None:

@@ -29,7 +29,7 @@ PROBLEMS = [
 ]
 
 
-def begin_label(folder: Path, *arguments: object) -> subprocess.Popen[str]:
+def begin_label(*arguments: object) -> subprocess.Popen[str]:
     """Start the command in a session of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "service.label", *map(str, arguments)],
@@ -62,7 +62,7 @@ def test_a_killed_run_leaves_no_service_and_goes_on(
 ) -> None:
     path = write_problems(tmp_path / "problems.csv", 3000)
     output, partial = tmp_path / "out.csv", tmp_path / "out.csv.partial"
-    process = begin_label(tmp_path, path, "--output", output)
+    process = begin_label(path, "--output", output)
     try:
         assert wait_until(lambda: count_answers(partial) > 0, START_TIMEOUT_S)
         process.kill()
@@ -75,13 +75,13 @@ def test_a_killed_run_leaves_no_service_and_goes_on(
             os.killpg(process.pid, signal.SIGKILL)
     assert not output.exists()
 
-    again = begin_label(tmp_path, path, "--output", output)
+    again = begin_label(path, "--output", output)
     said, told = again.communicate(timeout=START_TIMEOUT_S)
     assert again.returncode == 0, told
     assert f"{kept:,} of 3,000 rows are labelled already" in told
-    assert "3,000 rows, 3,000 labelled by ncal-mini" in said
+    assert "3,000 of 3,000 rows labelled by ncal-mini" in said
 
-    other = begin_label(tmp_path, path, "--url", shared_service.url)
+    other = begin_label(path, "--url", shared_service.url)
     _, told = other.communicate(timeout=START_TIMEOUT_S)
     assert other.returncode == 0, told
     broken_off, unbroken = read_rows(output), read_rows(tmp_path / "problems.labelled.csv")
@@ -102,7 +102,7 @@ def test_a_killed_run_leaves_no_service_and_goes_on(
 def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
     path = write_problems(tmp_path / "problems.csv", 20_000)
     partial = tmp_path / "problems.labelled.csv.partial"
-    process = begin_label(tmp_path, path)
+    process = begin_label(path)
     try:
         assert wait_until(lambda: count_answers(partial) > 0, START_TIMEOUT_S)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
@@ -115,6 +115,27 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert count_answers(partial) > 0
+
+
+def test_a_service_that_dies_is_not_waited_for(tmp_path: Path) -> None:
+    path = write_problems(tmp_path / "problems.csv", 20_000)
+    partial = tmp_path / "problems.labelled.csv.partial"
+    process = begin_label(path)
+    try:
+        assert wait_until(lambda: count_answers(partial) > 0, START_TIMEOUT_S)
+        (service,) = (
+            each
+            for each in find_session(process.pid)
+            if b"-m\0service\0" in Path(f"/proc/{each}/cmdline").read_bytes()
+        )
+        os.kill(service, signal.SIGKILL)
+        _, told = process.communicate(timeout=60)  # its patience is 300 s
+        assert process.returncode == 1
+        assert "run the same command to go on" in told
+        assert wait_until(lambda: not find_session(process.pid))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:

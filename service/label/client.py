@@ -1,5 +1,6 @@
 """Has a service classify items in batches, and waits as long as it says when it is busy."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -7,7 +8,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from contract.inputs import Kind
 from contract.manifest import Manifest
@@ -17,6 +18,7 @@ from service.label.errors import FileError, ServiceFailure
 
 _TIMEOUT_S = 120.0
 _SHORTEST_WAIT_S = 0.5
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 """Statuses after which the same request may succeed."""
 _TOO_MUCH = {400, 413, 422}
@@ -53,6 +55,9 @@ class Client:
         self._headers = {"content-type": "application/json"}
         if key:
             self._headers["authorization"] = f"Bearer {key}"
+        # A proxy of the environment cannot see this machine's own addresses.
+        proxies: dict[str, str] | None = {} if urlsplit(url).hostname in _LOOPBACK else None
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
         self._patience_s = patience_s
         self._ended = ended or Event()
 
@@ -120,7 +125,7 @@ class Client:
             wait_s, reason = _SHORTEST_WAIT_S, ""
             try:
                 request = urllib.request.Request(self._url + path, body, self._headers)
-                with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+                with self._opener.open(request, timeout=_TIMEOUT_S) as response:
                     answer = json.load(response)
                 reason = _find_passing_failure(answer)
                 if not reason:
@@ -134,7 +139,7 @@ class Client:
                     remedy = "; put a key into NCAL_API_KEY" if error.code == 401 else ""
                     raise ServiceFailure(f"{self._url}{path} {reason}{remedy}") from error
                 wait_s = max(wait_s, _read_seconds(error.headers.get("retry-after")))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 reason = f"cannot be reached: {getattr(error, 'reason', error)}"
                 if not waits:
                     raise ServiceFailure(f"{self._url} {reason}") from error
@@ -167,7 +172,7 @@ def describe_tasks(manifest: Manifest) -> list[ServedTask]:
 
 def _find_passing_failure(answer: Any) -> str:
     """Why an item of a batch has no answer though it may get one later; empty if none."""
-    for result in answer.get("results", ()):
+    for result in answer.get("results", ()) if isinstance(answer, dict) else ():
         # 500: the engine fails on this very item, and must not hold up the rest for ever.
         if result["status"] == "error" and result["error"]["status"] in _LATER - {500}:
             return f"answers {result['error']['status']}: {result['error']['detail']}"

@@ -251,6 +251,29 @@ async def test_a_key_is_taken_from_the_environment(
     assert key not in capsys.readouterr().err
 
 
+async def test_a_connection_that_breaks_is_made_again_and_by_no_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with run_fake_service() as service:
+        broken = 0
+
+        async def fragile(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal broken
+            if scope["path"].endswith("/batch") and broken < 2:
+                broken += 1
+                headers = [(b"content-length", b"1000")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": b"{", "more_body": True})
+                raise ConnectionAbortedError
+            await service.app(scope, receive, send)
+
+        async with serve(fragile) as address:
+            assert await label(write_problems(tmp_path), "--url", f"http://{address}") == 0
+    assert broken == 2
+    assert all(row["ncal_label"] for row in read_csv(tmp_path / "problems.labelled.csv"))
+
+
 async def test_a_wrong_address_is_told_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

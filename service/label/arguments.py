@@ -36,6 +36,11 @@ def _add_columns(parser: ArgumentParser) -> None:
         metavar="COLUMN",
         help="neighbours with the same value are one dialogue (dialogue; without it all rows are)",
     )
+    add(
+        "--compare",
+        metavar="COLUMN",
+        help="labels that people gave: say how far the model agrees, with Cohen's kappa",
+    )
     for speaker in get_args(Speaker):
         add(
             f"--{speaker}",

@@ -15,7 +15,13 @@ from service.label.errors import FileError, ServiceFailure
 from service.label.items import SPEAKERS, Columns, Reading, check_rows
 from service.label.job import Job, label_rows
 from service.label.journal import Journal
-from service.label.output import check_prefix, describe_summary, write_labelled, write_structure
+from service.label.output import (
+    check_given,
+    check_prefix,
+    describe_summary,
+    write_labelled,
+    write_structure,
+)
 from service.label.own_service import run_service
 from service.label.table import Table
 
@@ -55,6 +61,8 @@ def _label(options: Namespace) -> str:
         raise FileError(f"--structure: {task.name} labels problems, which have none")
     reading = _read_options(table, task, options)
     check_prefix(table, task, options.prefix)
+    if options.compare:
+        check_given(table, task, options.compare)
     job = Job(table, reading, task, options.prior, check_rows(table, reading))
     print(f"{options.file}: {_describe(job)}", file=sys.stderr)
     path = output.with_name(output.name + ".partial")
@@ -67,7 +75,9 @@ def _label(options: Namespace) -> str:
                 label_rows(job, journal, Client(own.url, ended=own.ended))
         if options.structure:
             write_structure(table, reading, journal, task, options.structure)
-        summary = write_labelled(table, journal, task, output, prefix=options.prefix)
+        summary = write_labelled(
+            table, journal, task, output, prefix=options.prefix, compare=options.compare
+        )
         journal.remove()
     return f"{output}: {describe_summary(summary, task, options.prefix)}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from service.interaction import LabelledTurn, describe_structure
+from service.label.agreement import measure_agreement
 from service.label.client import ServedTask
 from service.label.errors import FileError
 from service.label.items import Reading, find_speaker, read_text
@@ -26,6 +27,9 @@ class Summary(NamedTuple):
     """Rows without a label; their error says why."""
     review: int
     labels: Counter[str]
+    compared: Counter[tuple[str, str]]
+    """Label of the column that is compared and label of the model, how often; less rows in which
+    the column has none of the task's labels."""
 
 
 def name_columns(task: ServedTask, prefix: str) -> list[str]:
@@ -38,6 +42,15 @@ def check_prefix(table: Table, task: ServedTask, prefix: str) -> None:
     if double := sorted(set(name_columns(task, prefix)) & set(table.header)):
         raise FileError(
             f"{table.path}:1: has a column {double[0]} already; choose another --prefix"
+        )
+
+
+def check_given(table: Table, task: ServedTask, column: str) -> None:
+    """FileError unless some row of the column has a label of the task."""
+    if not any(str(row.values.get(column, "")).strip() in task.groups for row in table.rows()):
+        raise FileError(
+            f"{table.path}: no row has a label of {task.name} in {column}; it must be one of "
+            f"{', '.join(task.groups)}"
         )
 
 
@@ -59,10 +72,20 @@ def to_answer(result: dict[str, Any]) -> Answer:
 
 
 def write_labelled(
-    table: Table, journal: Journal, task: ServedTask, path: Path, *, prefix: str
+    table: Table,
+    journal: Journal,
+    task: ServedTask,
+    path: Path,
+    *,
+    prefix: str,
+    compare: str | None,
 ) -> Summary:
-    """Write the rows with their labels and return what became of them."""
+    """Write the rows with their labels and return what became of them.
+
+    `compare` names a column with labels that people gave.
+    """
     labels: Counter[str] = Counter()
+    compared: Counter[tuple[str, str]] = Counter()
     failed = review = 0
 
     def add_values() -> Iterator[tuple[Row, list[Any]]]:
@@ -73,10 +96,13 @@ def write_labelled(
             else:
                 labels[answer["label"]] += 1
                 review += answer["needs_review"]
+                given = str(row.values.get(compare, "")).strip() if compare else ""
+                if given in task.groups:
+                    compared[given, answer["label"]] += 1
             yield row, _list_values(answer, task)
 
     rows = table.write(path, name_columns(task, prefix), add_values())
-    return Summary(rows, failed, review, labels)
+    return Summary(rows, failed, review, labels, compared)
 
 
 def write_structure(
@@ -121,6 +147,12 @@ def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:
         lines += [
             f"  {label:<{width}} {count:>9,}  {count / labelled:4.0%}" for label, count in counts
         ]
+    if summary.compared:
+        rows, equal, kappa = measure_agreement(summary.compared)
+        beyond = "not defined" if kappa is None else f"{kappa:.3f}"
+        lines.append(
+            f"as the given label: {equal:,} of {rows:,} ({equal / rows:.1%}), kappa {beyond}"
+        )
     return "\n".join(lines)
 
 

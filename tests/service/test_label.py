@@ -3,15 +3,18 @@
 import asyncio
 import csv
 import json
+from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.metrics import cohen_kappa_score
 from starlette.types import Receive, Scope, Send
 
 from service.keys import ApiKeys, make_key
 from service.label import job
+from service.label.agreement import measure_agreement
 from service.label.command import main
 from tests.contract.examples import make_manifest
 from tests.service.fake_service import run_fake_service
@@ -124,6 +127,25 @@ async def test_names_and_columns_are_the_files_own(tmp_path: Path) -> None:
     assert [row["m_label"] for row in rows] == [
         turn["prediction"]["label"] for turn in answer["turns"]
     ]
+
+
+async def test_agreement_with_labels_that_people_gave(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_problems(tmp_path, 12)
+    async with served() as (_, url):
+        assert await label(path, "--url", url) == 0
+        found = [row["ncal_label"] for row in read_csv(tmp_path / "problems.labelled.csv")]
+        given = ["recall", *found[1:9], "", "?", found[11]]
+        texts = [row["text"] for row in read_csv(path)]
+        path = write_csv(tmp_path / "given.csv", "text,mine", *zip(texts, given, strict=True))
+        assert await label(path, "--url", url, "--compare", "mine") == 0
+    pairs = [(g, f) for g, f in zip(given, found, strict=True) if g not in ("", "?")]
+    equal = sum(g == f for g, f in pairs)
+    kappa = cohen_kappa_score(*zip(*pairs, strict=True))
+    expected = f"as the given label: {equal} of 10 ({equal / 10:.1%}), kappa {kappa:.3f}"
+    assert expected in capsys.readouterr().out
+    assert equal == 9 and len(set(found)) > 2  # or the test would show nothing
 
 
 async def test_what_was_broken_off_goes_on_with_the_next_row(
@@ -310,6 +332,7 @@ async def test_a_wrong_address_is_told_at_once(
         ("a.csv", "text\n  \n", [], "no row has a text in text"),
         ("a.csv", "text,ncal_label\n一,x\n", [], "has a column ncal_label already"),
         ("a.csv", "text\n一\n", ["--task", "x"], "--task x: is not served; one of timss, irf"),
+        ("a.csv", "text,x\n一,y\n", ["--compare", "x"], "no row has a label of timss in x"),
         ("a.csv", "text\n一\n", ["--structure", "s"], "--structure: timss labels problems"),
         ("a.csv", "text\n一\n", ["--output", "a.csv"], "is the file that is read"),
         ("a.csv", "text\n一\n", ["--output", "no/b.csv"], "cannot be written"),
@@ -340,6 +363,13 @@ def test_wrong_input_is_named_and_nothing_is_written(
     assert main([name, *options]) == 2  # with the checkpoint's own tasks: no service is started
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_agreement_by_hand() -> None:
+    # 20 of 50 and 15 of 50 agree: 0.7 where chance gives 0.5.
+    pairs = Counter({("a", "a"): 20, ("a", "b"): 5, ("b", "a"): 10, ("b", "b"): 15})
+    assert measure_agreement(pairs) == (50, 35, pytest.approx(0.4))
+    assert measure_agreement(Counter({("a", "a"): 3})) == (3, 3, None)
 
 
 def test_an_output_that_exists_is_replaced_only_if_asked(

@@ -51,7 +51,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 - `logit-adjusted`: τ = 1, consistent for the balanced error (Menon et al., ICLR 2021).
 - `logit-adjusted-tc`: the same with the TC term of `ncal`.
 - `etf-fixed`: the head is a simplex ETF from start to end and dot-regression pulls the
-  features to it (Yang et al., NeurIPS 2022).
+  features to it (Yang et al., NeurIPS 2022). Nothing in that loss corrects for the class prior;
+  `loss.name=cosine` does, with the same head.
 - `recommended`: what the bundled checkpoint is trained with; the teacher is the recipe's own.
 
 `loss` and `head` are whole sections, keys left out take their defaults; of `optimisation`

@@ -46,6 +46,7 @@ def run_service(checkpoint: Path) -> Iterator[OwnService]:
         process = subprocess.Popen(
             [*command, "--checkpoint", str(checkpoint)],
             env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
+            process_group=0,  # Ctrl-C is for this command, which stops the service itself
             preexec_fn=_end_with_parent,
         )  # fmt: skip
         assert process.stdout is not None

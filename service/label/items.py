@@ -48,10 +48,7 @@ def make_items(table: Table, reading: Reading) -> Iterator[dict[str, Any] | None
             text = read_text(table, row, reading.columns.text)
             yield {"text": text} if text else None
         return
-    column = reading.columns.dialogue
-    for _, rows in itertools.groupby(
-        table.rows(), lambda row: row.values.get(column) if column else None
-    ):
+    for _, rows in itertools.groupby(table.rows(), lambda row: find_dialogue(row, reading)):
         yield from _make_turns(table, rows, reading)
 
 
@@ -82,6 +79,12 @@ def check_rows(table: Table, reading: Reading) -> int:
             "--text"
         )
     return count
+
+
+def find_dialogue(row: Row, reading: Reading) -> Any:
+    """What names the dialogue of a row; None if the file is one."""
+    column = reading.columns.dialogue
+    return row.values.get(column) if column else None
 
 
 def find_speaker(table: Table, row: Row, reading: Reading) -> Speaker | None:

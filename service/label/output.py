@@ -11,7 +11,7 @@ from service.interaction import LabelledTurn, describe_structure
 from service.label.agreement import measure_agreement
 from service.label.client import ServedTask
 from service.label.errors import FileError
-from service.label.items import Reading, find_speaker, read_text
+from service.label.items import Reading, find_dialogue, find_speaker, read_text
 from service.label.journal import Answer, Journal
 from service.label.table import Row, Table, open_whole
 
@@ -110,11 +110,10 @@ def write_structure(
 ) -> None:
     """Write the IRF structure of each dialogue, a line of JSON each; rows without text are no
     turns. A dialogue in which a turn has no label has `null`: a gap would falsify it."""
-    column = reading.columns.dialogue
     pairs = zip(table.rows(), journal.read(), strict=True)
     with open_whole(path) as file:
         for dialogue, group in itertools.groupby(
-            pairs, lambda pair: pair[0].values.get(column) if column else None
+            pairs, lambda pair: find_dialogue(pair[0], reading)
         ):
             turns = [
                 (answer, speaker, text)
@@ -157,16 +156,11 @@ def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:
 
 
 def _list_values(answer: Answer, task: ServedTask) -> list[Any]:
-    if "error" in answer:
-        empty: list[Any] = ["", "", "", "", "", answer["error"], task.model]
-        return empty + [""] * len(task.groups)
-    return [
-        answer["label"],
-        round(answer["confidence"], _DIGITS),
-        answer["needs_review"],
-        answer["prediction_set"],
-        answer["was_cut"],
-        "",
-        task.model,
-        *(round(answer["probabilities"][label], _DIGITS) for label in task.groups),
+    """In the order of `name_columns`; empty where there is nothing."""
+    known = {**answer, "model": task.model}
+    probabilities = answer.get("probabilities", {})
+    values = [
+        *(known.get(name, "") for name in _FIELDS),
+        *(probabilities.get(label, "") for label in task.groups),
     ]
+    return [round(value, _DIGITS) if isinstance(value, float) else value for value in values]

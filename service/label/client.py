@@ -76,7 +76,7 @@ class Client:
                     kind=task["kind"],
                     window=ContextWindow(task["previous_turns"], task["following_turns"]),
                     groups={each["id"]: each["group"] for each in sets[task["task"]]},
-                    model=f"{model['name']} {model['fingerprint']}",
+                    model=_name_model(model),
                 )
                 for model in models["models"]
                 for task in model["tasks"]
@@ -109,11 +109,11 @@ class Client:
             ]
         for result in results:
             if result["status"] == "ok":
-                model = result["prediction"]["model"]
-                if f"{model['name']} {model['fingerprint']}" != task.model:
+                model = _name_model(result["prediction"]["model"])
+                if model != task.model:
                     raise ServiceFailure(
-                        f"{self._url} answers with {model['name']} {model['fingerprint']} now, and "
-                        f"began with {task.model}; label the file anew with --restart"
+                        f"{self._url} answers with {model} now, and began with {task.model}; label "
+                        "the file anew with --restart"
                     )
         return results
 
@@ -122,7 +122,7 @@ class Client:
         body = None if content is None else json.dumps(content).encode()
         end = time.monotonic() + self._patience_s
         while True:
-            wait_s, reason = _SHORTEST_WAIT_S, ""
+            wait_s = _SHORTEST_WAIT_S
             try:
                 request = urllib.request.Request(self._url + path, body, self._headers)
                 with self._opener.open(request, timeout=_TIMEOUT_S) as response:
@@ -164,10 +164,15 @@ def describe_tasks(manifest: Manifest) -> list[ServedTask]:
             kind=task.label_set.kind,
             window=task.window,
             groups={label.id: label.group for label in task.label_set.labels},
-            model=f"{manifest.name} {manifest.fingerprint}",
+            model=_name_model({"name": manifest.name, "fingerprint": manifest.fingerprint}),
         )
         for task in manifest.tasks
     ]
+
+
+def _name_model(model: Mapping[str, Any]) -> str:
+    """From the form in which every answer names it."""
+    return f"{model['name']} {model['fingerprint']}"
 
 
 def _find_passing_failure(answer: Any) -> str:

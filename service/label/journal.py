@@ -7,6 +7,7 @@ row, in the order of the rows. A line that was torn by a crash is not counted.
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,7 +84,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # after a failed write it tries again; that one was told
+            self._file.close()
 
 
 def _compare(first: bytes, job: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import resource
 from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -175,6 +176,26 @@ async def test_what_was_broken_off_goes_on_with_the_next_row(
         assert service.engine.scored == unbroken[4:]
     assert output.read_bytes() == (tmp_path / "unbroken.csv").read_bytes()
     assert not partial.exists()
+
+
+async def test_a_full_disk_is_told_and_what_was_kept_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job, "_BATCH_ITEMS", 5)
+    path, partial = write_problems(tmp_path, 40), tmp_path / "problems.labelled.csv.partial"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with served() as (_, url):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
+        try:
+            assert await label(path, "--url", url) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert f"{partial}: cannot be written: File too large" in capsys.readouterr().err
+        kept = partial.read_text(encoding="utf-8").count("\n") - 1
+        assert 0 < kept < 40
+        assert await label(path, "--url", url) == 0
+    assert f"{kept} of 40 rows are labelled already" in capsys.readouterr().err
+    assert all(row["ncal_label"] for row in read_csv(tmp_path / "problems.labelled.csv"))
 
 
 async def test_a_journal_of_something_else_is_not_gone_on_with(

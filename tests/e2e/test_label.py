@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,20 @@ PROBLEMS = [
 ]
 
 
-def begin_label(*arguments: object) -> subprocess.Popen[str]:
-    """Start the command in a session of its own."""
-    return subprocess.Popen(
+@contextmanager
+def begin_label(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Start the command in a session of its own; whatever is left is killed."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "service.label", *map(str, arguments)],
         cwd=ROOT, env=make_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def heed_ctrl_c() -> None:
@@ -67,27 +75,23 @@ def test_a_killed_run_leaves_no_service_and_goes_on(
 ) -> None:
     path = write_problems(tmp_path / "problems.csv", 3000)
     output, partial = tmp_path / "out.csv", tmp_path / "out.csv.partial"
-    process = begin_label(path, "--output", output)
-    try:
+    with begin_label(path, "--output", output) as process:
         assert wait_until(lambda: count_answers(partial) > 0, START_TIMEOUT_S)
         process.kill()
         process.communicate()
         kept = count_answers(partial)
         assert 0 < kept < 3000
         assert wait_until(lambda: not find_session(process.pid))
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
     assert not output.exists()
 
-    again = begin_label(path, "--output", output)
-    said, told = again.communicate(timeout=START_TIMEOUT_S)
+    with begin_label(path, "--output", output) as again:
+        said, told = again.communicate(timeout=START_TIMEOUT_S)
     assert again.returncode == 0, told
     assert f"{kept:,} of 3,000 rows are labelled already" in told
     assert "3,000 of 3,000 rows labelled by ncal-mini" in said
 
-    other = begin_label(path, "--url", shared_service.url)
-    _, told = other.communicate(timeout=START_TIMEOUT_S)
+    with begin_label(path, "--url", shared_service.url) as other:
+        _, told = other.communicate(timeout=START_TIMEOUT_S)
     assert other.returncode == 0, told
     broken_off, unbroken = read_rows(output), read_rows(tmp_path / "problems.labelled.csv")
     assert [row["id"] for row in broken_off] == [f"p{number}" for number in range(3000)]
@@ -107,8 +111,7 @@ def test_a_killed_run_leaves_no_service_and_goes_on(
 def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
     path = write_problems(tmp_path / "problems.csv", 20_000)
     partial = tmp_path / "problems.labelled.csv.partial"
-    process = begin_label(path)
-    try:
+    with begin_label(path) as process:
         assert wait_until(lambda: count_answers(partial) > 0, START_TIMEOUT_S)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
         _, told = process.communicate(timeout=60)
@@ -116,17 +119,13 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
         assert "label: stopped; run the same command to go on" in told
         assert "Traceback" not in told
         assert wait_until(lambda: not find_session(process.pid))
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
     assert count_answers(partial) > 0
 
 
 def test_a_service_that_dies_is_not_waited_for(tmp_path: Path) -> None:
     path = write_problems(tmp_path / "problems.csv", 20_000)
     partial = tmp_path / "problems.labelled.csv.partial"
-    process = begin_label(path)
-    try:
+    with begin_label(path) as process:
         assert wait_until(lambda: count_answers(partial) > 0, START_TIMEOUT_S)
         (service,) = (
             each
@@ -138,9 +137,6 @@ def test_a_service_that_dies_is_not_waited_for(tmp_path: Path) -> None:
         assert process.returncode == 1
         assert "run the same command to go on" in told
         assert wait_until(lambda: not find_session(process.pid))
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:

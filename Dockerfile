@@ -63,8 +63,9 @@ ENV PYTHONPATH=/opt/venv/prebuilt \
     TRITON_CACHE_MANAGER=prebuilt_triton:PrebuiltCache
 COPY --from=packages-gpu /opt/venv /opt/venv
 COPY contract contract
+COPY engine engine
 COPY service service
-RUN chmod -R a+rX contract service && /opt/venv/bin/python -m compileall -q contract service
+RUN chmod -R a+rX contract engine service && /opt/venv/bin/python -m compileall -q contract engine service
 USER 10001:10001
 
 
@@ -76,6 +77,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=packages-cpu /opt/venv /opt/venv
 COPY contract contract
+COPY engine engine
 COPY service service
-RUN chmod -R a+rX contract service && /opt/venv/bin/python -m compileall -q contract service
+RUN chmod -R a+rX contract engine service && /opt/venv/bin/python -m compileall -q contract engine service
 USER 10001:10001

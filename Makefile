@@ -19,7 +19,7 @@ VENV  := $(if $(filter cpu,$(ACCELERATOR)),.venv,.venv-$(ACCELERATOR))
 RUN   := $(VENV)/bin/python
 SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
-PARTS := contract training service benchmarks deploy tests
+PARTS := contract engine tables labelling training service benchmarks deploy tests
 
 export PYTHONPATH := $(CURDIR)
 
@@ -34,7 +34,7 @@ serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCEL
 
 label: environment ## Label the rows of FILE, a table of problems or turns; LABEL_ARGS passes options.
 	@test -n "$(FILE)" || { echo "say which: make label FILE=problems.csv" >&2; exit 2; }
-	@exec $(RUN) -m service.label "$(FILE)" --checkpoint "$(CHECKPOINT)" $(LABEL_ARGS)
+	@exec $(RUN) -m labelling "$(FILE)" --checkpoint "$(CHECKPOINT)" $(LABEL_ARGS)
 
 test: lint typecheck pytest ## Everything that must hold: lint, types, tests with coverage.
 

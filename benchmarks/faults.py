@@ -23,8 +23,9 @@ from benchmarks.http_load import Address, StreamCut, run_stream
 from benchmarks.problems import make_problems
 from benchmarks.scenarios import CLIENTS, PROBLEM
 from benchmarks.systems import RunningService, start_service, stop_cleanly_on_sigterm
-from service.environment import prepare_environment
-from service.settings import BUNDLED_CHECKPOINT, Settings
+from engine.checkpoint import BUNDLED_CHECKPOINT
+from engine.vllm.environment import prepare_environment
+from service.settings import Settings
 
 _CUT = "cut off"
 _REFUSED = "refused at the door"
@@ -150,7 +151,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
     settings = Settings(checkpoint=(parser.parse_args().checkpoint,))
     stop_cleanly_on_sigterm()
-    prepare_environment(settings)
+    prepare_environment(settings.engine_threads)
     print("| Fault | Requests it met | last answer after | stream's end | then |")
     print("|---|---|---|---|---|")
     for act in (kill_engine, stop_service, hang_engine):

@@ -33,9 +33,9 @@ from benchmarks.systems import (
     stop_cleanly_on_sigterm,
 )
 from benchmarks.worker import TASK
-from service.checkpoint import load_checkpoints
-from service.environment import prepare_environment
-from service.settings import BUNDLED_CHECKPOINT, Settings
+from engine.checkpoint import BUNDLED_CHECKPOINT, load_checkpoints
+from engine.vllm.environment import prepare_environment
+from service.settings import Settings
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
     settings = Settings(checkpoint=(arguments.checkpoint,), engine_threads=arguments.threads)
     stop_cleanly_on_sigterm()
     peers = make_peer_environment(arguments.vllm_threads)
-    prepare_environment(settings)
+    prepare_environment(settings.engine_threads)
     uvloop.install()
     logs = Path(tempfile.mkdtemp(prefix="ncal-benchmark-"))
     print(f"Logs of the systems: {logs}", file=sys.stderr)

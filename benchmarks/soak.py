@@ -27,8 +27,9 @@ import websockets
 from benchmarks.http_load import Address, Connection, run_batch, run_stream
 from benchmarks.problems import make_problems
 from benchmarks.systems import RunningService, start_service, stop_cleanly_on_sigterm
-from service.environment import prepare_environment
-from service.settings import BUNDLED_CHECKPOINT, Settings
+from engine.checkpoint import BUNDLED_CHECKPOINT
+from engine.vllm.environment import prepare_environment
+from service.settings import Settings
 
 _MIB = 2**20
 _PATIENT = ("--max-wait-s", "60", "--request-timeout-s", "600")
@@ -187,7 +188,7 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = Settings(checkpoint=(arguments.checkpoint,))
     stop_cleanly_on_sigterm()
-    prepare_environment(settings)
+    prepare_environment(settings.engine_threads)
     logs = Path(tempfile.mkdtemp(prefix="ncal-soak-"))
     with start_service(settings, logs, *_PATIENT) as service:
         traffic, vitals = uvloop.run(soak(service, arguments.minutes * 60, arguments.pause_s))

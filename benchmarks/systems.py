@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from benchmarks.http_load import Address
-from service.checkpoint import load_checkpoints
+from engine.checkpoint import load_checkpoints
 from service.settings import Settings
 
 START_TIMEOUT_S = 300.0

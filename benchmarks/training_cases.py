@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.problems import make_problems
 from contract.labels import TIMSS
-from service.settings import BUNDLED_CHECKPOINT
-from training.recipe import TrainRecipe
+from engine.checkpoint import BUNDLED_CHECKPOINT
+from training.recipe.recipe import TrainRecipe
 
 SHARED_DATA = Path("../shared/data/ncal")
 BUNDLED_BACKBONE = Path("build/ncal-mini-backbone")
@@ -109,7 +109,7 @@ def _write_random_backbone(shape: Mapping[str, Any] | None, folder: Path) -> Non
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from training.model import load_tokenizer
+    from training.models.model import load_tokenizer
 
     tokenizer = load_tokenizer(str(BUNDLED_CHECKPOINT))
     # The bundled checkpoint is a classifier; of its configuration only the decoder's part counts.

@@ -3,7 +3,7 @@
 `python -m benchmarks.training_worker SYSTEM RECIPE ITEMS FOLDER` trains on so many examples
 and writes what it measured to FOLDER/measured.json. The systems:
 
-- `ours`: `training.fit`, as a recipe runs it.
+- `ours`: `training.distillation.fit`, as a recipe runs it.
 - `reference`: what NCAL's code and LLaMA-Factory do. transformers' own Trainer on
   `AutoModelForCausalLM`; the class's name and the end of text are appended to the prompt and
   are the only targets. Data order, padding and attention are the Trainer's defaults.
@@ -36,10 +36,10 @@ from transformers import (
 from transformers.trainer import DEFAULT_CALLBACKS
 
 from contract.labels import LabelSet
-from training.batches import build_encoder
-from training.data import Example
-from training.fit import fit
-from training.recipe import TrainRecipe
+from training.data.batches import build_encoder
+from training.data.examples import Example
+from training.distillation.fit import fit
+from training.recipe.recipe import TrainRecipe
 from training.train import prepare
 
 System = Literal["ours", "reference", "reference-tuned"]
@@ -140,7 +140,7 @@ def fit_reference(
     """Train a language model to write the class's name after the prompt."""
     options = recipe.optimisation
     set_seed(options.seed)
-    is_eager = is_tuned and not torch.cuda.is_available()  # as training.model has it
+    is_eager = is_tuned and not torch.cuda.is_available()  # as training.models.model has it
     model: Any = AutoModelForCausalLM.from_pretrained(
         recipe.backbone, dtype=torch.float32, attn_implementation="eager" if is_eager else None
     )

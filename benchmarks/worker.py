@@ -17,7 +17,7 @@ import orjson
 
 from contract.inputs import Problem
 from contract.prompts import PromptEncoder
-from service.checkpoint import Checkpoint, load_checkpoints, load_prompt_encoders
+from engine.checkpoint import Checkpoint, load_checkpoints, load_prompt_encoders
 from service.settings import Settings
 
 TASK = "timss"
@@ -69,7 +69,7 @@ def _run_offline(
 async def _run_engine(
     settings: Settings, checkpoint: Checkpoint, encoder: PromptEncoder, answers: BinaryIO
 ) -> None:
-    from service.engine import start_engine
+    from engine.vllm.engine import start_engine
 
     engine = start_engine(checkpoint, settings, engines=1)
     _answer(answers, {"ready": True})
@@ -92,7 +92,7 @@ def _answer(answers: BinaryIO, content: dict[str, Any]) -> None:
 
 
 if __name__ == "__mp_main__":  # in the engine's process
-    import service.kernels  # noqa: F401
+    import engine.vllm.kernels  # noqa: F401
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -9,25 +9,27 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from service import dialogue, information, live, routes, stream
-from service.bodies import explain
-from service.direct_route import Shortcut
+from service.access.api_keys import ApiKeys
+from service.access.identification import Identification, Security
+from service.access.rate_limit import RateLimit
+from service.access.slots import Slots
+from service.api import classify, dialogue, health, information, stream
 from service.errors import InvalidInput, MethodNotAllowed, NotFound
-from service.keys import ApiKeys
-from service.middleware import Telemetry
-from service.openapi import install_openapi
-from service.places import Places
-from service.rate_limit import RateLimit
-from service.requests import Core
-from service.security import DOCS_ASSETS, Identification, Security, SecurityHeaders
+from service.http.bodies import explain
+from service.http.direct_route import Shortcut
+from service.http.early_refusal import EarlyRefusal
+from service.http.openapi import install_openapi
+from service.http.request_context import Core
+from service.http.security_headers import DOCS_ASSETS, SecurityHeaders
+from service.live import endpoint as live
+from service.observability.telemetry import Telemetry
 from service.settings import Settings
-from service.shedding import Shedder
 
 
 def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     """Build the application; the engines may still be loading.
 
-    `state.shedder` is for the connections in front of it.
+    `state.early_refusal` is for the connections in front of it.
     """
     app = FastAPIOffline(
         redoc_url=None,
@@ -39,9 +41,9 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
         },
     )
     app.state.core = core
-    app.state.stream_places = Places(core.settings.max_streams, "streams")
-    app.state.live_places = Places(core.settings.max_live_sessions, "live dialogues")
-    for module in (routes, stream, dialogue, live, information):
+    app.state.stream_slots = Slots(core.settings.max_streams, "streams")
+    app.state.live_slots = Slots(core.settings.max_live_sessions, "live dialogues")
+    for module in (classify, stream, dialogue, live, information, health):
         app.include_router(module.router)
     for path in _find_classify_paths(app):
         core.metrics.add_route(path, "POST")
@@ -49,7 +51,7 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
         keys, limit=_make_rate_limit(core.settings), open_metrics=core.settings.open_metrics
     )
     _add_layers(app, core, identification)
-    app.state.shedder = Shedder(core.lifecycle, core.metrics, identification)
+    app.state.early_refusal = EarlyRefusal(core.readiness, core.metrics, identification)
     install_openapi(app)
     return app
 

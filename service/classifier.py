@@ -8,17 +8,20 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from contract.inputs import AnyInput
 from contract.manifest import Task
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from contract.prompts import Prompt, PromptEncoder
-from service.admission import Admission, Priority
-from service.checkpoint import Checkpoint
-from service.errors import DeadlineExceeded, EngineFailed, NotFound, ServiceError
-from service.logs import report_fault
-from service.metrics import Metrics, Mode, QueueDepth
+from engine import errors as engine_errors
+from engine.checkpoint import Checkpoint
+from engine.protocol import Engine
+from service.admission.admission import Admission
+from service.admission.fair_queue import Priority
+from service.errors import DeadlineExceeded, EngineDead, EngineFailed, NotFound, ServiceError
+from service.observability.logs import report_fault
+from service.observability.metrics import Metrics, Mode, QueueDepth
 
 PRIORITIES: dict[Mode, Priority] = {
     "live": Priority.LIVE,
@@ -30,22 +33,6 @@ _INLINE_ITEMS = 4
 """More than so many are tokenized in a thread, so that the event loop stays free."""
 _TOKENIZED_AT_ONCE = 256
 """Then others' items get their turn in that thread."""
-
-
-class Engine(Protocol):
-    """What the service needs of an engine; `service.engine` has the real one."""
-
-    @property
-    def is_alive(self) -> bool: ...
-
-    answered_at: float
-    """Moment of `time.monotonic` of the latest scores; minus infinity before the first."""
-
-    async def score(self, token_ids: list[int], *, priority: int = 0) -> list[float]:
-        """Return the raw logits of all rows; raises EngineFailed or EngineDead."""
-        ...
-
-    async def shutdown(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +52,15 @@ class Model:
     @property
     def fingerprint(self) -> str:
         return self.checkpoint.manifest.fingerprint
+
+    async def score(self, token_ids: list[int], *, priority: int) -> list[float]:
+        """Return the engine's raw logits of all rows; its errors become the service's."""
+        try:
+            return await self.engine.score(token_ids, priority=priority)
+        except engine_errors.EngineFailed as error:
+            raise EngineFailed(str(error)) from error
+        except engine_errors.EngineDead as error:
+            raise EngineDead(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +232,7 @@ class Classifier:
             started = time.monotonic()
             try:
                 async with asyncio.timeout(call.deadline - started):
-                    scores = await served.model.engine.score(prompt.token_ids, priority=priority)
+                    scores = await served.model.score(prompt.token_ids, priority=priority)
             except TimeoutError:
                 raise DeadlineExceeded("the deadline passed while the item was computed") from None
             inference_s = time.monotonic() - started

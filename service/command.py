@@ -3,20 +3,24 @@
 The engine's process imports this module again, as `__mp_main__`.
 """
 
+import os
 import sys
 
 from service.exit_codes import ExitCode
 from service.settings import SettingsError, read_settings
 
+_LOG_LEVEL = "NCAL_LOG_LEVEL"
+"""By which the service tells the engine's process how much to log."""
+
 
 def main(arguments: list[str]) -> ExitCode:
     """Run the service; what is imported late is slow, and a wrong setting needs none of it."""
     from contract.manifest import CheckpointError
-    from service.checkpoint import load_checkpoints
-    from service.environment import prepare_environment
-    from service.keys import ApiKeys, KeyFormatError
-    from service.logs import configure_logs
-    from service.security import ExposureError, check_exposure
+    from engine.checkpoint import load_checkpoints
+    from engine.vllm.environment import prepare_environment
+    from service.access.api_keys import ApiKeys, KeyFormatError
+    from service.access.identification import ExposureError, check_exposure
+    from service.observability.logs import configure_logs
 
     try:
         settings = read_settings(arguments)
@@ -24,8 +28,9 @@ def main(arguments: list[str]) -> ExitCode:
         check_exposure(settings.host, keys, allow_no_key=settings.allow_no_key)
         checkpoints = load_checkpoints(settings.checkpoint)
         configure_logs(settings.log_level)
-        prepare_environment(settings)
-        from service.server import bind_socket, serve
+        prepare_environment(settings.engine_threads)
+        os.environ[_LOG_LEVEL] = settings.log_level
+        from service.process import bind_socket, serve
 
         serve(settings, checkpoints, keys, bind_socket(settings))
     except (SettingsError, KeyFormatError, ExposureError, CheckpointError) as error:
@@ -34,10 +39,14 @@ def main(arguments: list[str]) -> ExitCode:
 
 
 if __name__ == "__mp_main__":
-    from service.child import prepare_child
+    from engine.vllm.child import prepare_child
+    from service.observability.logs import configure_logs
 
+    # Messages too: this process sees token ids and never a text, and why an engine did
+    # not start must be known.
+    configure_logs(os.environ[_LOG_LEVEL], with_messages=True)
     prepare_child()
-    import service.kernels  # noqa: F401  seconds: vLLM comes with it
+    import engine.vllm.kernels  # noqa: F401  seconds: vLLM comes with it
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """Everything that can go wrong with a request: one closed set, one table to HTTP.
 
-Code of the service raises these and nothing else on purpose; `to_problem` makes the
+Code of the service raises these and nothing else on purpose; `to_error_document` makes the
 RFC 9457 body, which is also the form of a failed item in a batch or a stream. No
 message may quote what a client sent: student text must never travel in an error.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
-PROBLEM_MEDIA_TYPE = "application/problem+json"
+ERROR_MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:ncal-serve:error:"
 
 
@@ -164,7 +164,7 @@ _EXTRA_HEADERS: dict[type[ServiceError], dict[str, str]] = {
 }
 
 
-def to_problem(error: ServiceError, *, request_id: str | None = None) -> dict[str, Any]:
+def to_error_document(error: ServiceError, *, request_id: str | None = None) -> dict[str, Any]:
     """Return the problem details of an error as JSON-ready data."""
     problem: dict[str, Any] = {
         "type": _TYPE_PREFIX + error.slug,

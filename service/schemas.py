@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from contract.inputs import DialogueTurn, Kind, Problem, Turn
+from contract.interaction import DialogueMode, Structure
 from contract.labels import LabelSet
 from contract.predictions import Prior
-from service.interaction import DialogueMode, Structure
 
 
 class _Form(BaseModel):
@@ -86,21 +86,21 @@ class Answer(_Form):
     """Only with `raw_logits=true`."""
 
 
-class ProblemReason(_Form):
+class ErrorReason(_Form):
     """Why one field was refused."""
 
     field: str
     reason: str
 
 
-class ProblemDetails(_Form):
+class ErrorDocument(_Form):
     """RFC 9457 problem details; every error of the service has this form."""
 
     type: str
     title: str
     status: int
     detail: str
-    errors: list[ProblemReason] | None = None
+    errors: list[ErrorReason] | None = None
     retry_after_s: float | None = None
     request_id: str | None = None
 
@@ -138,7 +138,7 @@ class BatchResult(_Form):
     id: ItemId | None = None
     status: Literal["ok", "error"]
     prediction: Answer | None = None
-    error: ProblemDetails | None = None
+    error: ErrorDocument | None = None
 
 
 class BatchAnswer(_Form):

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as ParsingError
 
-BUNDLED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "ncal-mini"
+from engine.checkpoint import BUNDLED_CHECKPOINT
 
 
 class SettingsError(Exception):
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     """A live dialogue in which nothing, not even a ping, is heard for this long is ended."""
 
     api_key_hashes: str = ""
-    """`name:sha256` of each API key, parted by commas; `python -m service.security` makes
+    """`name:sha256` of each API key, parted by commas; `python -m service.access.api_keys` makes
     them. Without any key everybody may call."""
     api_key_file: Path | None = None
     """File with such an entry a line."""

@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("WORLD_SIZE", "1") == "1":
             run(options)
         else:
-            from training.processes import run_in_first  # late: --help must not wait for torch
+            from training.fitting.processes import (
+                run_in_first,  # late: --help must not wait for torch
+            )
 
             run_in_first(lambda: run(options))
     except BadInput as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from contract.manifest import Manifest
-from training.recipe import SourceRecipe, TrainRecipe
+from training.recipe.recipe import SourceRecipe, TrainRecipe
 
 _FORMATS = get_args(SourceRecipe.model_fields["format"].annotation)
 _OVERRIDES = "key.path=value after the options overrides a value of the recipe"
@@ -145,7 +145,7 @@ def _add_ablate(command: argparse.ArgumentParser) -> None:
 
 
 def _pretrain(options: Namespace) -> None:
-    from training.pretrain import PretrainRecipe, pretrain, read_texts
+    from training.pretraining.pretrain import PretrainRecipe, pretrain, read_texts
 
     recipe = PretrainRecipe.read(options.recipe, options.overrides)
     if options.check:
@@ -174,8 +174,8 @@ def _export(options: Namespace) -> None:
 
 
 def _crossvalidate(options: Namespace) -> None:
-    from training.crossvalidate import train_folds
-    from training.held_out import evaluate, summarize
+    from training.evaluation.crossvalidate import train_folds
+    from training.evaluation.cv_evaluation import evaluate, summarize
     from training.train import prepare
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
@@ -192,7 +192,7 @@ def _crossvalidate(options: Namespace) -> None:
 
 
 def _baseline(options: Namespace) -> None:
-    from training.baseline import measure_baseline
+    from training.evaluation.baseline import measure_baseline
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     if options.check:
@@ -202,7 +202,7 @@ def _baseline(options: Namespace) -> None:
 
 
 def _report(options: Namespace) -> None:
-    from training.held_out import report, summarize
+    from training.evaluation.cv_evaluation import report, summarize
     from training.train import prepare, rewrite_card
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
@@ -216,7 +216,7 @@ def _report(options: Namespace) -> None:
 
 
 def _evaluate(options: Namespace) -> None:
-    from training.evaluate import evaluate_checkpoint
+    from training.evaluation.evaluate_checkpoint import evaluate_checkpoint
 
     evaluate_checkpoint(
         options.checkpoint,
@@ -229,7 +229,7 @@ def _evaluate(options: Namespace) -> None:
 
 
 def _calibrate(options: Namespace) -> None:
-    from training.calibrate import calibrate_checkpoint
+    from training.evaluation.recalibrate import calibrate_checkpoint
 
     calibrate_checkpoint(
         options.checkpoint,
@@ -244,7 +244,7 @@ def _calibrate(options: Namespace) -> None:
 
 
 def _ablate(options: Namespace) -> None:
-    from training.ablate import Grid, ablate, check_grid
+    from training.evaluation.ablation_grid import Grid, ablate, check_grid
 
     grid = Grid.read(
         options.recipe,
@@ -263,9 +263,9 @@ def _ablate(options: Namespace) -> None:
 
 
 def _check(options: Namespace, recipe: TrainRecipe) -> None:
-    from training.kept import check_work
-    from training.support import read_support
-    from training.tracking import check_trackers
+    from training.checkpoints.work_folder import check_work
+    from training.data.support import read_support
+    from training.fitting.tracking import check_trackers
     from training.train import prepare
 
     check_trackers(recipe)
@@ -276,7 +276,7 @@ def _check(options: Namespace, recipe: TrainRecipe) -> None:
 
 
 def _announce(recipe: TrainRecipe, manifest: Manifest) -> None:
-    from training.held_out import summarize
+    from training.evaluation.cv_evaluation import summarize
 
     for task in manifest.tasks:
         print(summarize(task.label_set.task, task.evaluation))

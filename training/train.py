@@ -6,20 +6,26 @@ from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
-from training.calibration import fit_thresholds
-from training.crossvalidate import HeldOut
-from training.data import Example, measure_prior, read_examples, read_label_sets, report_repeats
+from training.checkpoints.export import describe_measurement, export_checkpoint, write_card
+from training.checkpoints.parity import check_engine_installed
+from training.checkpoints.work_folder import final_folder, keep_final, load_final
+from training.data.examples import (
+    Example,
+    measure_prior,
+    read_examples,
+    read_label_sets,
+    report_repeats,
+)
+from training.data.sampling import thin_out
+from training.data.support import read_support
+from training.distillation.fit import fit
 from training.errors import BadInput
-from training.export import describe_measurement, export_checkpoint, write_card
-from training.fit import fit
-from training.held_out import Evaluation, evaluate, pool_modes, report
-from training.kept import final_folder, keep_final, load_final
-from training.model import assign_rows, load_tokenizer
-from training.parity import check_engine_installed
-from training.recipe import TrainRecipe
-from training.sampling import thin_out
-from training.scaling import fit_scaling
-from training.support import read_support
+from training.evaluation.crossvalidate import HeldOut
+from training.evaluation.cv_evaluation import Evaluation, evaluate, pool_modes, report
+from training.models.model import assign_rows, load_tokenizer
+from training.recipe.recipe import TrainRecipe
+from training.statistics.conformal import fit_thresholds
+from training.statistics.scaling import fit_scaling
 
 
 def train(recipe: TrainRecipe) -> Manifest:

@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 
 from deploy.grafana.model_dashboard import MODEL
 from deploy.grafana.service_dashboard import SERVICE
-from service.metrics import Metrics
+from service.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 RULE_FILES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from prometheus_client import Gauge
 
-from service.metrics import Metrics
-from service.security import PROBES
+from service.access.identification import PROBES
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.deploy.expressions import ROOT, read_rules
 from tests.deploy.kustomization import Resource, build, sort_named_lists

@@ -61,7 +61,7 @@ def test_the_stack_runs_restarts_and_stops(services: list[str]) -> None:
 
 def test_with_keys_only_their_bearers_are_served(services: list[str], tmp_path: Path) -> None:
     """The keys come from a file that the container's user reads as a secret."""
-    made = [sys.executable, "-m", "service.security", "tester"]
+    made = [sys.executable, "-m", "service.access.api_keys", "tester"]
     done = subprocess.run(made, cwd=ROOT, capture_output=True, text=True, check=True)
     key, entry = (line.rpartition(" ")[2] for line in done.stdout.splitlines())
     file = tmp_path / "api-keys"

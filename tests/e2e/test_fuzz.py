@@ -6,11 +6,11 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from service.access.api_keys import ApiKeys
 from service.app import create_app
-from service.keys import ApiKeys
-from service.lifecycle import Lifecycle
-from service.metrics import Metrics
-from service.requests import Core
+from service.http.request_context import Core
+from service.observability.metrics import Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from tests.e2e.service_process import ServiceProcess
 
@@ -32,8 +32,8 @@ def serialize_lines(context: schemathesis.SerializationContext, value: object) -
 def make_api() -> schemathesis.BaseSchema:
     """The document as the app writes it; the tests need it before any service runs."""
     metrics = Metrics()
-    lifecycle = Lifecycle(metrics, canary_timeout_s=1, canary_cache_s=1, canary_interval_s=5)
-    core = Core(settings=Settings(), metrics=metrics, lifecycle=lifecycle)
+    readiness = Readiness(metrics, canary_timeout_s=1, canary_cache_s=1, canary_interval_s=5)
+    core = Core(settings=Settings(), metrics=metrics, readiness=readiness)
     return schemathesis.openapi.from_dict(create_app(core, ApiKeys({})).openapi())
 
 

@@ -34,7 +34,7 @@ PROBLEMS = [
 def begin_label(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Start the command in a session of its own; whatever is left is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.label", *map(str, arguments)],
+        [sys.executable, "-m", "labelling", *map(str, arguments)],
         cwd=ROOT, env=make_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
@@ -143,7 +143,7 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
     path = write_problems(tmp_path / "problems.csv", 3)
     environment = make_environment() | {"NCAL_DTYPE": "float7"}
     done = subprocess.run(
-        [sys.executable, "-m", "service.label", str(path)],
+        [sys.executable, "-m", "labelling", str(path)],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification
 from contract.inputs import AnyInput, DialogueTurn, Problem, Turn
 from contract.manifest import Manifest, read_manifest, write_manifest
 from contract.predictions import calibrate_logits, predict_set, select_rows
-from service.checkpoint import load_checkpoints, load_prompt_encoders
+from engine.checkpoint import load_checkpoints, load_prompt_encoders
 from service.settings import Settings
 from tests.e2e.service_process import (
     PATIENT,

@@ -13,15 +13,15 @@ from fastapi import FastAPI
 
 from contract.manifest import Manifest
 from contract.prompts import PromptEncoder
-from service.admission import Admission
+from engine.checkpoint import Checkpoint
+from engine.errors import EngineDead
+from service.access.api_keys import ApiKeys
+from service.admission.admission import Admission
 from service.app import create_app
-from service.checkpoint import Checkpoint
 from service.classifier import Classifier, Model
-from service.errors import EngineDead
-from service.keys import ApiKeys
-from service.lifecycle import Lifecycle
-from service.metrics import Metrics
-from service.requests import Core
+from service.http.request_context import Core
+from service.observability.metrics import Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from tests.contract.characters import CharacterTokenizer
 from tests.contract.examples import make_manifest
@@ -34,6 +34,7 @@ class FakeEngine:
         self.classes = classes
         self.is_alive = True
         self.answered_at = -math.inf
+        self.collectors = None
         self.open = asyncio.Event()
         """Cleared: work hangs until it is set again."""
         self.open.set()
@@ -133,19 +134,19 @@ async def run_fake_service(
     """Yield a service; `changes` are settings. `engine` is that of the first manifest."""
     settings = Settings(**changes)
     metrics = Metrics()
-    lifecycle = Lifecycle(
+    readiness = Readiness(
         metrics,
         canary_timeout_s=settings.canary_timeout_s,
         canary_cache_s=settings.canary_cache_s,
         canary_interval_s=settings.canary_interval_s,
     )
-    core = Core(settings=settings, metrics=metrics, lifecycle=lifecycle)
+    core = Core(settings=settings, metrics=metrics, readiness=readiness)
     app = create_app(core, keys or ApiKeys({}))
     made = [make_model(manifest, settings) for manifest in manifests or (make_manifest(),)]
     for model, _ in made:
         metrics.add_engine(model.name, None)
     classifier = Classifier([model for model, _ in made], metrics)
-    lifecycle.open(classifier)
+    readiness.open(classifier)
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
         yield FakeService(app, core, classifier, made[0][1], client)

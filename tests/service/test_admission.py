@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.admission import Admission, Permit, Priority
+from service.admission.admission import Admission
+from service.admission.fair_queue import Priority
+from service.admission.permit import Permit
+from service.admission.waiting_room import ROOM_SHARE
 from service.errors import BodyTooLarge, DeadlineExceeded, Draining, EngineDead, Overloaded
-from service.room import ROOM_SHARE
 
 
 class _VirtualSelector(selectors.SelectSelector):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.bodies import parse_batch, parse_item, parse_json
 from service.errors import InvalidInput
+from service.http.bodies import parse_batch, parse_item, parse_json
 from service.settings import Settings
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve

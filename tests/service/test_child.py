@@ -11,7 +11,7 @@ from pathlib import Path
 PARENT = """
 import multiprocessing, os, time
 if __name__ == "__mp_main__":
-    from service.child import prepare_child
+    from engine.vllm.child import prepare_child
     prepare_child()
 
 def wait():

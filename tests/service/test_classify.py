@@ -8,7 +8,7 @@ import pytest
 
 from contract.labels import IRF, TIMSS
 from contract.predictions import calibrate_logits, predict_set, select_rows
-from service.errors import EngineFailed
+from engine.errors import EngineFailed
 from service.schemas import Answer, BatchAnswer
 from tests.contract.characters import CharacterTokenizer
 from tests.contract.examples import BLOOM, make_manifest, make_task

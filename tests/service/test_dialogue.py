@@ -7,9 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.inputs import DialogueTurn, Speaker, Turn
-from contract.prompts import ContextWindow
-from service.errors import EngineFailed
-from service.interaction import (
+from contract.interaction import (
     MOVES,
     LabelledTurn,
     count_transitions,
@@ -17,6 +15,8 @@ from service.interaction import (
     describe_structure,
     find_exchanges,
 )
+from contract.prompts import ContextWindow
+from engine.errors import EngineFailed
 from tests.contract.examples import make_manifest, make_task
 from tests.service.fake_service import FakeService, run_fake_service
 

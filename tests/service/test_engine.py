@@ -10,8 +10,8 @@ import torch
 from prometheus_client import CollectorRegistry
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from service.engine import VllmEngine
-from service.errors import EngineDead, EngineFailed
+from engine.errors import EngineDead, EngineFailed
+from engine.vllm.engine import VllmEngine
 
 
 class FakeLlm:

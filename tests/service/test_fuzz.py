@@ -15,11 +15,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from service.access.api_keys import ApiKeys
 from service.app import create_app
-from service.keys import ApiKeys
-from service.lifecycle import Lifecycle
-from service.metrics import Metrics
-from service.requests import Core
+from service.http.request_context import Core
+from service.observability.metrics import Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
@@ -62,8 +62,8 @@ def api() -> Iterator[schemathesis.BaseSchema]:
 def find_operations() -> list[tuple[str, str, GenerationMode]]:
     """Every method and path of the document but the streams, with right and wrong requests."""
     metrics = Metrics()
-    lifecycle = Lifecycle(metrics, canary_timeout_s=1.0, canary_cache_s=1.0, canary_interval_s=5.0)
-    core = Core(settings=Settings(), metrics=metrics, lifecycle=lifecycle)
+    readiness = Readiness(metrics, canary_timeout_s=1.0, canary_cache_s=1.0, canary_interval_s=5.0)
+    core = Core(settings=Settings(), metrics=metrics, readiness=readiness)
     document = create_app(core, ApiKeys({})).openapi()
     return [
         (method, path, mode)

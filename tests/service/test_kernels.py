@@ -5,7 +5,7 @@ import torch
 from vllm import ir
 from vllm.platforms import current_platform
 
-from service.kernels import PROVIDER, choose_kernels
+from engine.vllm.kernels import PROVIDER, choose_kernels
 
 EPSILON = 1e-6
 pytestmark = pytest.mark.skipif(not current_platform.is_cpu(), reason="GPUs have theirs from vLLM")

@@ -1,4 +1,4 @@
-"""`python -m service.label` against the real server around a fake engine."""
+"""`python -m labelling` against the real server around a fake engine."""
 
 import asyncio
 import csv
@@ -13,10 +13,10 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from starlette.types import Receive, Scope, Send
 
-from service.keys import ApiKeys, make_key
-from service.label import job
-from service.label.agreement import measure_agreement
-from service.label.command import main
+from labelling import job
+from labelling.agreement import measure_agreement
+from labelling.command import main
+from service.access.api_keys import ApiKeys, make_key
 from tests.contract.examples import make_manifest
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve

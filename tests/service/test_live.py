@@ -18,9 +18,9 @@ from contract.inputs import Turn
 from contract.labels import IRF
 from contract.prompts import ContextWindow
 from service.errors import EngineFailed
-from service.live_context import LiveContext
-from service.live_session import MOST_MISTAKES
-from service.logs import JsonFormatter
+from service.live.context import LiveContext
+from service.live.session import MOST_MISTAKES
+from service.observability.logs import JsonFormatter
 from tests.contract.examples import make_manifest, make_task
 from tests.service.fake_service import FakeService, run_fake_service
 from tests.service.uvicorn_server import serve
@@ -82,8 +82,8 @@ class Stage:
 
     @property
     def sessions(self) -> int:
-        places: int = self.service.app.state.live_places.taken
-        return places
+        taken: int = self.service.app.state.live_slots.taken
+        return taken
 
     async def label_alone(self, number: int, *, live: bool) -> Any:
         turns = [{"speaker": speaker, "text": text} for speaker, text in SPOKEN]

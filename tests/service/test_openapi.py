@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.errors import HTTP_STATUS, ServiceError, to_headers, to_problem
-from service.schemas import ProblemDetails
+from service.errors import HTTP_STATUS, ServiceError, to_error_document, to_headers
+from service.schemas import ErrorDocument
 from tests.service.fake_service import run_fake_service
 
 CLASSIFY_JSON = [
@@ -35,7 +35,7 @@ async def test_every_reference_of_the_document_leads_somewhere() -> None:
         document = (await service.client.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
     references = set(find_references(document))
-    assert {"Problem", "DialogueTurn", "Answer", "ProblemDetails"} <= set(schemas)
+    assert {"Problem", "DialogueTurn", "Answer", "ErrorDocument"} <= set(schemas)
     assert references and all(name in schemas for name in references)
 
 
@@ -78,8 +78,8 @@ def test_the_set_of_errors_is_closed_and_each_has_its_own_name() -> None:
 @pytest.mark.parametrize("kind", HTTP_STATUS)
 def test_an_error_becomes_a_problem(kind: type[ServiceError]) -> None:
     error = kind("a sentence", retry_after_s=2.2)
-    problem = to_problem(error, request_id="r1")
-    assert ProblemDetails.model_validate(problem).status == HTTP_STATUS[kind] == error.status
+    problem = to_error_document(error, request_id="r1")
+    assert ErrorDocument.model_validate(problem).status == HTTP_STATUS[kind] == error.status
     assert problem["type"] == f"urn:ncal-serve:error:{kind.slug}"
     assert to_headers(error)["Retry-After"] == "3"
     assert "Retry-After" not in to_headers(kind("a sentence"))

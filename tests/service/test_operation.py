@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.errors import EngineFailed
 from service import __version__
+from service.access.api_keys import ApiKeys
 from service.app import create_app
-from service.errors import HTTP_STATUS, EngineDead, EngineFailed
-from service.keys import ApiKeys
-from service.lifecycle import Lifecycle
-from service.logs import JsonFormatter, describe_fault
-from service.metrics import MODES, Metrics
-from service.requests import Core
+from service.errors import HTTP_STATUS, EngineDead
+from service.http.request_context import Core
+from service.observability.logs import JsonFormatter, describe_fault
+from service.observability.metrics import MODES, Metrics
+from service.readiness import Readiness
 from service.settings import Settings
 from tests.service.fake_service import FakeService, run_fake_service
 
@@ -74,7 +75,7 @@ FAILURES = "ncal_canary_failures_total{}"
 @asynccontextmanager
 async def watch(service: FakeService) -> AsyncIterator[None]:
     """Let the life cycle look after the engines, as the process does."""
-    watching = asyncio.create_task(service.core.lifecycle.watch_engines())
+    watching = asyncio.create_task(service.core.readiness.watch_engines())
     yield
     assert not watching.done()
     watching.cancel()
@@ -123,7 +124,7 @@ async def test_real_work_after_a_failed_canary_means_ready() -> None:
 async def test_a_start_waits_for_an_engine_that_is_slow_at_first() -> None:
     async with run_fake_service(canary_timeout_s=0.05, canary_cache_s=0.01) as service:
         service.engine.open.clear()
-        waiting = asyncio.ensure_future(service.core.lifecycle.wait_until_ready())
+        waiting = asyncio.ensure_future(service.core.readiness.wait_until_ready())
         while read_metrics(service)["ncal_canary_failures_total{}"] < 2:
             await asyncio.sleep(0.01)
         assert not waiting.done()
@@ -135,7 +136,7 @@ async def test_a_start_does_not_wait_for_an_engine_that_has_died() -> None:
     async with run_fake_service() as service:
         service.engine.die()
         with pytest.raises(EngineDead):
-            await asyncio.wait_for(service.core.lifecycle.wait_until_ready(), 5)
+            await asyncio.wait_for(service.core.readiness.wait_until_ready(), 5)
 
 
 async def test_an_engine_that_fails_its_canary_is_not_ready() -> None:
@@ -151,7 +152,7 @@ async def test_a_dead_engine_fails_what_is_pending_and_all_probes() -> None:
         batch = asyncio.ensure_future(
             service.client.post("/classify/problem/batch", json={"items": [PROBLEM, PROBLEM]})
         )
-        watching = asyncio.ensure_future(service.core.lifecycle.watch_engines())
+        watching = asyncio.ensure_future(service.core.readiness.watch_engines())
         while service.engine.running < 3:
             await asyncio.sleep(0.01)
         service.engine.die()
@@ -171,7 +172,7 @@ async def test_what_waits_for_a_dead_engine_is_told_so() -> None:
         batch = asyncio.ensure_future(service.client.post("/classify/problem/batch", json=body))
         await wait_for(lambda: service.classifier.read_queues().items == 4)
         service.engine.is_alive = False  # noticed before what runs has failed
-        await asyncio.wait_for(service.core.lifecycle.drain(0.0), 5)
+        await asyncio.wait_for(service.core.readiness.drain(0.0), 5)
         late = await service.client.post("/classify/problem", json=PROBLEM)
         assert (late.status_code, late.json()["type"].rpartition(":")[2]) == (503, "engine-dead")
         assert await read_status(service, "/health/ready") == (503, "engine-dead")
@@ -188,7 +189,7 @@ async def test_a_drain_finishes_what_was_accepted_and_refuses_the_rest() -> None
         )
         while service.engine.running < 5:
             await asyncio.sleep(0.01)
-        draining = asyncio.ensure_future(service.core.lifecycle.drain(30.0))
+        draining = asyncio.ensure_future(service.core.readiness.drain(30.0))
         await asyncio.sleep(0)
         assert await read_status(service, "/health/ready") == (503, "draining")
         assert await read_status(service, "/health/live") == (200, "")
@@ -206,17 +207,17 @@ async def test_a_drain_ends_when_its_time_is_up() -> None:
         stuck = asyncio.ensure_future(service.client.post("/classify/problem", json=PROBLEM))
         while not service.engine.running:
             await asyncio.sleep(0.01)
-        await asyncio.wait_for(service.core.lifecycle.drain(0.05), 5)
+        await asyncio.wait_for(service.core.readiness.drain(0.05), 5)
         stuck.cancel()
-        await service.core.lifecycle.close()
+        await service.core.readiness.close()
         assert service.engine.was_shut_down
 
 
 async def test_while_engines_load_only_liveness_is_given() -> None:
     settings = Settings()
     metrics = Metrics()
-    lifecycle = Lifecycle(metrics, canary_timeout_s=1.0, canary_cache_s=1.0, canary_interval_s=5.0)
-    app = create_app(Core(settings=settings, metrics=metrics, lifecycle=lifecycle), ApiKeys({}))
+    readiness = Readiness(metrics, canary_timeout_s=1.0, canary_cache_s=1.0, canary_interval_s=5.0)
+    app = create_app(Core(settings=settings, metrics=metrics, readiness=readiness), ApiKeys({}))
     async with run_fake_service() as other:
         other.client._transport.app = app  # type: ignore[attr-defined]
         assert await read_status(other, "/health/live") == (200, "")

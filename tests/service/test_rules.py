@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 import service
-from service.metrics import Metrics
+from service.observability.metrics import Metrics
 
 FOLDER = Path(service.__file__).parent
 FILES = sorted(FOLDER.glob("*.py"))

@@ -20,18 +20,18 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.typing import Origin
 
-from service.errors import RateLimited
-from service.keys import ApiKeys, KeyFormatError, make_key
-from service.metrics import Metrics
-from service.middleware import Telemetry
-from service.rate_limit import Client, RateLimit
-from service.security import (
+from service.access.api_keys import ApiKeys, KeyFormatError, make_key
+from service.access.identification import (
     ExposureError,
     Identification,
     Security,
     SecurityHeaders,
     check_exposure,
 )
+from service.access.rate_limit import Client, RateLimit
+from service.errors import RateLimited
+from service.observability.metrics import Metrics
+from service.observability.telemetry import Telemetry
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
 
@@ -196,7 +196,7 @@ def test_no_other_bytes_are_a_key(key: bytes) -> None:
 
 
 def test_the_command_makes_a_key_whose_hash_it_prints() -> None:
-    command = [sys.executable, "-m", "service.security", "school"]
+    command = [sys.executable, "-m", "service.access.api_keys", "school"]
     key_line, entry_line = subprocess.run(
         command, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -320,4 +320,4 @@ def test_the_service_refuses_to_start_open_or_with_unusable_keys(arguments: list
     refused = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2
     assert refused.stderr.startswith("service: ") and refused.stderr.count("\n") == 1
-    assert "python -m service.security" in refused.stderr or "missing" in refused.stderr
+    assert "python -m service.access.api_keys" in refused.stderr or "missing" in refused.stderr

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from service import shedding
-from service.keys import ApiKeys, make_key
+from service.access.api_keys import ApiKeys, make_key
+from service.http import early_refusal
 from tests.contract.examples import BLOOM, make_manifest, make_task
 from tests.service.fake_service import FakeService, run_fake_service
 from tests.service.uvicorn_server import serve
@@ -75,7 +75,7 @@ async def crowd(**options: Any) -> AsyncIterator[Crowd]:
     options = {"max_batched_items": 1, "max_waiting_items": 1, **options}
     manifests = options.pop("manifests", ())
     async with run_fake_service(*manifests, **options) as service:
-        refuse = service.app.state.shedder.refuse
+        refuse = service.app.state.early_refusal.refuse
         async with serve(service.app, refuse=refuse) as address:
             made = Crowd(service, address)
             headers = {"Authorization": f"Bearer {KEY}"}
@@ -106,7 +106,7 @@ def count_requests(service: FakeService, route: str = "/classify/problem") -> fl
 
 
 def count_sheds(service: FakeService) -> int:
-    return sum(each.total() for each in service.app.state.shedder._refused.values())
+    return sum(each.total() for each in service.app.state.early_refusal._refused.values())
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ async def test_who_does_not_read_the_answers_is_read_no_more(crowded: Crowd) -> 
 async def test_the_log_tells_how_many_once_a_second(
     crowded: Crowd, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shedding, "_LOG_INTERVAL_S", 0.05)
+    monkeypatch.setattr(early_refusal, "_LOG_INTERVAL_S", 0.05)
     caplog.set_level(logging.INFO, "ncal")
     caller = await crowded.connect()
     for _ in range(3):

@@ -9,10 +9,10 @@ import pytest
 
 from contract.labels import IRF
 from contract.manifest import CheckpointError, hash_file, write_manifest
-from service.checkpoint import load_checkpoints
+from engine.checkpoint import load_checkpoints
 from service.command import main
 from service.exit_codes import ExitCode
-from service.server import bind_socket
+from service.process import bind_socket
 from service.settings import Settings, SettingsError, read_settings
 from tests.contract.examples import make_manifest, make_task
 

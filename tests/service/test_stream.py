@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import pump
-from service.errors import EngineFailed
-from service.lines import LineSplitter
-from service.pump import GROUP, WINDOW_STEPS
+from engine.errors import EngineFailed
+from service.api import item_stream
+from service.api.item_stream import GROUP, WINDOW_STEPS
+from service.http.ndjson import LineSplitter
 from service.settings import Settings
 from tests.service.duplex_client import DuplexClient, open_stream
 from tests.service.fake_service import FakeService, run_fake_service
@@ -39,8 +39,8 @@ class Stage:
 
     @property
     def open_streams(self) -> int:
-        places: int = self.service.app.state.stream_places.taken
-        return places
+        taken: int = self.service.app.state.stream_slots.taken
+        return taken
 
 
 @asynccontextmanager
@@ -166,7 +166,7 @@ async def test_an_empty_stream_has_an_end() -> None:
 
 
 async def test_server_sent_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pump, "_HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(item_stream, "_HEARTBEAT_S", 0.05)
     async with run_stage() as stage, stage.open(Accept="text/event-stream") as client:
         await client.read_head()
         assert client.headers["content-type"].startswith("text/event-stream")

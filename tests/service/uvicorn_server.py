@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from service.connection import Refuse, make_connection_type
+from service.http.connection import Refuse, make_connection_type
 
 
 @asynccontextmanager

@@ -16,12 +16,12 @@ from accelerate import DistributedType, PartialState
 from safetensors.torch import save_file
 
 from contract.labels import BUILT_IN, IRF, TIMSS
-from training.data import read_examples
-from training.fit import fit
-from training.model import load_tokenizer
-from training.processes import is_first
-from training.recipe import TrainRecipe
-from training.trainer import CollapseTrainer
+from training.data.examples import read_examples
+from training.distillation.fit import fit
+from training.fitting.processes import is_first
+from training.fitting.trainer import CollapseTrainer
+from training.models.model import load_tokenizer
+from training.recipe.recipe import TrainRecipe
 
 compute_loss, log = CollapseTrainer.compute_loss, CollapseTrainer.log
 

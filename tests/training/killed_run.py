@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from contract.labels import BUILT_IN, IRF, TIMSS
-from training.data import read_examples
-from training.fit import fit
-from training.model import load_tokenizer
-from training.recipe import TrainRecipe
-from training.trainer import CollapseTrainer
+from training.data.examples import read_examples
+from training.distillation.fit import fit
+from training.fitting.trainer import CollapseTrainer
+from training.models.model import load_tokenizer
+from training.recipe.recipe import TrainRecipe
 
 compute_loss = CollapseTrainer.compute_loss
 

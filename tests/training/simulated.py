@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.probabilities import Floats, Ints
+from training.statistics.probabilities import Floats, Ints
 
 CLASSES = 8
 PRIOR = np.array([0.4, 0.25, 0.15, 0.08, 0.05, 0.04, 0.02, 0.01])

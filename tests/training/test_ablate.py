@@ -9,9 +9,9 @@ import pytest
 
 from tests.training.tiny import make_backbone, make_data, make_recipe, make_taught
 from training.__main__ import main
-from training.ablate import Grid
-from training.ablation import Ablation, Cost, Measured, describe_ablation
 from training.errors import BadInput
+from training.evaluation.ablation_grid import Grid
+from training.reporting.ablation_report import Ablation, Cost, Measured, describe_ablation
 
 PRESETS = "ce,ncal"
 
@@ -78,8 +78,8 @@ def test_tables_state_what_the_folds_hold(recipe: Path, results: Path) -> None:
         answers = np.concatenate([fold["retrospective"][:, :7].argmax(axis=1) for fold in folds])
         corrected = [(f["retrospective"] - f["shift"])[:, :7].argmax(axis=1) for f in folds]
         recalls.append((answers, np.concatenate(corrected)))
-    from training.crossvalidate import split_folds
-    from training.recipe import TrainRecipe
+    from training.evaluation.crossvalidate import split_folds
+    from training.recipe.recipe import TrainRecipe
     from training.train import prepare
 
     _, examples, _ = prepare(TrainRecipe.read(recipe))
@@ -147,7 +147,7 @@ def test_a_finished_grid_trains_nothing(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("training.crossvalidate.fit", refuse)
+    monkeypatch.setattr("training.evaluation.crossvalidate.fit", refuse)
     command = ["ablate", "--recipe", str(recipe), "--presets", PRESETS]
     again = recipe.parent / "work" / "results.md"
     assert main([*command, "--seeds", "0,1"]) == 0

@@ -11,14 +11,14 @@ from contract.manifest import Task
 from contract.predictions import calibrate_logits as calibrate_one
 from contract.predictions import predict_set
 from tests.training.simulated import CLASSES, PRIOR, simulate
-from training.calibration import (
+from training.statistics.conformal import (
     cross_fit,
     cross_fit_views,
     deal_folds,
     fit_thresholds,
 )
-from training.probabilities import take_softmax
-from training.scaling import fit_scaling
+from training.statistics.probabilities import take_softmax
+from training.statistics.scaling import fit_scaling
 
 
 def test_threshold_is_the_corrected_quantile() -> None:

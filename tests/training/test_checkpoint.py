@@ -16,9 +16,9 @@ from contract.manifest import WEIGHTS_NAME, Manifest, Task, hash_file, read_mani
 from contract.predictions import calibrate_logits, predict_set
 from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
 from training.__main__ import main
-from training.checkpoint import open_checkpoint, read_labelled, score_modes
+from training.checkpoints.read_checkpoint import open_checkpoint, read_labelled, score_modes
 from training.errors import BadInput
-from training.model import assign_rows, load_classifier, load_tokenizer
+from training.models.model import assign_rows, load_classifier, load_tokenizer
 
 
 @pytest.fixture(scope="module")

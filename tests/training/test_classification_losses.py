@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses import LossName, classification_loss, dot_regression, simplex_etf
+from training.losses.losses import LossName, classification_loss, dot_regression, simplex_etf
 
 PRIOR = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
 

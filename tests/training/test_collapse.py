@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from training.collapse import measure_collapse
-from training.losses import simplex_etf
-from training.probabilities import Floats, Ints
+from training.losses.collapse_metrics import measure_collapse
+from training.losses.losses import simplex_etf
+from training.statistics.probabilities import Floats, Ints
 
 CLASSES, HIDDEN = 5, 12
 

@@ -9,7 +9,7 @@ import pytest
 from contract.inputs import DialogueTurn, Problem, Turn
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training.tiny import make_data, write_lines
-from training.data import (
+from training.data.examples import (
     augment,
     measure_prior,
     read_examples,
@@ -18,7 +18,7 @@ from training.data import (
     strip_following,
 )
 from training.errors import BadInput
-from training.recipe import AugmentationRecipe, SourceRecipe
+from training.recipe.recipe import AugmentationRecipe, SourceRecipe
 
 GOOD_PROBLEM = {"id": "1", "question": "1+1=？", "class": "回忆"}
 GOOD_TURN = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.effects import resample_recalls
+from training.statistics.effects import resample_recalls
 
 
 def _draw(recalls: list[list[float]], seeds: int = 3) -> tuple[np.ndarray, np.ndarray]:

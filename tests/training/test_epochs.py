@@ -7,9 +7,9 @@ import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from tests.training.test_sampling import make_examples
-from training.data import Example
-from training.epochs import EpochSampler
-from training.sampling import draw_counts, split_validation
+from training.data.examples import Example
+from training.data.sampling import draw_counts, split_validation
+from training.fitting.epoch_sampler import EpochSampler
 
 EXAMPLES = make_examples([60, 24, 5, 1]) + make_examples([20, 4], "irf")
 LENGTHS = [10 + (7 * place) % 31 for place in range(len(EXAMPLES))]

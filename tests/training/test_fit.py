@@ -15,21 +15,21 @@ from transformers.utils import logging
 
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training.tiny import DECODERS, make_backbone, make_data, make_recipe
-from training.batches import build_encoder
-from training.collapse import measure_collapse
-from training.data import Example, read_examples
+from training.data.batches import build_encoder
+from training.data.examples import Example, read_examples
+from training.data.sampling import split_validation
+from training.distillation.fit import fit
 from training.errors import BadInput
-from training.fine_tuning import build_model
-from training.fit import fit
-from training.heads import find_head
-from training.history import FILE_NAME, choose_sample
-from training.model import load_tokenizer
-from training.prediction import predict_features, predict_scores
-from training.recipe import TrainRecipe
-from training.sampling import split_validation
-from training.tracking import name_tracker_errors
-from training.trainer import CollapseTrainer
-from training.validation import METRIC, Validation
+from training.fitting.collapse_history import FILE_NAME, choose_sample
+from training.fitting.single_run import build_model
+from training.fitting.tracking import name_tracker_errors
+from training.fitting.trainer import CollapseTrainer
+from training.fitting.validation import METRIC, Validation
+from training.losses.collapse_metrics import measure_collapse
+from training.models.heads import find_head
+from training.models.model import load_tokenizer
+from training.models.prediction import predict_features, predict_scores
+from training.recipe.recipe import TrainRecipe
 
 logging.set_verbosity_error()
 FIXED = {"init": "etf", "trainable": False}
@@ -252,7 +252,7 @@ def test_a_fit_starts_without_the_model_of_the_one_before(
         alive.append(sum(issubclass(type(each), PreTrainedModel) for each in gc.get_objects()))
         return build_model(*arguments)
 
-    monkeypatch.setattr("training.fine_tuning.build_model", count_then_build)
+    monkeypatch.setattr("training.fitting.single_run.build_model", count_then_build)
     recipe = make_recipe(workplace, optimisation={"epochs": 1})
     gc.disable()  # or it would run by chance
     try:

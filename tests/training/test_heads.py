@@ -12,14 +12,14 @@ from contract.inputs import DialogueTurn, Problem
 from contract.labels import IRF, TIMSS, LabelSet
 from contract.prompts import Prompt
 from tests.training.tiny import DECODERS, make_backbone, make_recipe
-from training.batches import build_encoder
+from training.data.batches import build_encoder
 from training.errors import BadInput
-from training.fine_tuning import build_model
-from training.heads import find_head, fold_cosines, start_head
-from training.method import HeadRecipe
-from training.model import load_classifier, load_tokenizer
-from training.prediction import predict_features, predict_scores
-from training.zero_shot import score_zero_shot
+from training.fitting.single_run import build_model
+from training.models.heads import find_head, fold_cosines, start_head
+from training.models.model import load_classifier, load_tokenizer
+from training.models.prediction import predict_features, predict_scores
+from training.models.zero_shot import score_zero_shot
+from training.recipe.method import HeadRecipe
 
 
 def make_prompts(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:

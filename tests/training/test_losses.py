@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from training.losses import Pairs, collapse_loss, gather_with_gradient, simplex_etf
+from training.losses.losses import Pairs, collapse_loss, gather_with_gradient, simplex_etf
 
 
 def _slow_collapse(

@@ -17,15 +17,15 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from training.confusion import (
+from training.statistics.confusion import (
     bootstrap_intervals,
     cohen_kappa,
     count_confusion,
     summarize_confusion,
     uniform_f1,
 )
-from training.metrics import evaluate_task, group_classes, wilson_interval
-from training.probabilities import (
+from training.statistics.metrics import evaluate_task, group_classes, wilson_interval
+from training.statistics.probabilities import (
     Floats,
     Ints,
     brier_score,

@@ -9,8 +9,7 @@ from safetensors.torch import load_file, save_file
 from contract.labels import IRF, TIMSS
 from tests.training.tiny import DECODERS, make_backbone, make_tokenizer
 from training.errors import BadInput
-from training.method import LoraRecipe
-from training.model import (
+from training.models.model import (
     add_lora,
     assign_rows,
     compute_features,
@@ -19,6 +18,7 @@ from training.model import (
     load_tokenizer,
     merge_lora,
 )
+from training.recipe.method import LoraRecipe
 
 PROMPT = [7, 20, 250, 41, 8]
 

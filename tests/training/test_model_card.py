@@ -9,12 +9,12 @@ from safetensors.numpy import save_file
 
 from contract.labels import IRF, TIMSS
 from contract.manifest import WEIGHTS_NAME, Manifest, Parity, Task, hash_file
-from training.calibration import cross_fit
 from training.errors import BadInput
-from training.metrics import evaluate_task
-from training.model_card import DataSource, count_parameters
-from training.report import write_model_card
-from training.tables import tabulate_summary
+from training.reporting.markdown_tables import tabulate_summary
+from training.reporting.model_card import DataSource, count_parameters
+from training.reporting.report import write_model_card
+from training.statistics.conformal import cross_fit
+from training.statistics.metrics import evaluate_task
 
 
 def _manifest(folder: Path, evaluation: dict[str, object]) -> Manifest:

@@ -11,10 +11,10 @@ from torch.optim import AdamW, Muon
 
 from contract.labels import TIMSS
 from tests.training.tiny import make_backbone, make_recipe
-from training.fine_tuning import build_model
-from training.heads import freeze_head
-from training.model import load_tokenizer
-from training.optimizer import MuonWithAdamW
+from training.fitting.muon import MuonWithAdamW
+from training.fitting.single_run import build_model
+from training.models.heads import freeze_head
+from training.models.model import load_tokenizer
 
 OPTIONS: dict[str, Any] = {"muon_learning_rate": 0.02, "learning_rate": 0.01, "weight_decay": 0.1}
 

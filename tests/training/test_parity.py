@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training.parity import measure_difference
+from training.checkpoints.parity import measure_difference
 
 HEADS = [[0, 1], [2, 3]]
 

@@ -8,9 +8,9 @@ import yaml
 
 from tests.training.tiny import make_recipe
 from training.errors import BadInput
-from training.method import HeadRecipe, LossRecipe
-from training.presets import PRESETS, apply_preset
-from training.recipe import RESERVED, TrainRecipe
+from training.recipe.method import HeadRecipe, LossRecipe
+from training.recipe.presets import PRESETS, apply_preset
+from training.recipe.recipe import RESERVED, TrainRecipe
 
 BUNDLED = Path(__file__).parents[2] / "training/recipes/bundled.yaml"
 

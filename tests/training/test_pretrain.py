@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.training.tiny import make_data, make_recipe, write_lines
 from training.__main__ import main
-from training.baseline import measure_baseline
-from training.corpus import read_corpus
 from training.errors import BadInput
-from training.model import load_tokenizer
-from training.pretrain import PretrainRecipe, pretrain
-from training.tokenizer import ASSISTANT, END, USER
+from training.evaluation.baseline import measure_baseline
+from training.models.model import load_tokenizer
+from training.pretraining.corpus import read_corpus
+from training.pretraining.pretrain import PretrainRecipe, pretrain
+from training.pretraining.tokenizer import ASSISTANT, END, USER
 
 RECIPE = Path(__file__).parents[2] / "training/recipes/pretrain-mini.yaml"
 
@@ -110,7 +110,7 @@ def test_a_backbone_is_trained_and_loads_everywhere(data: Path, tmp_path: Path) 
 
 def test_more_gpus_than_one_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = PretrainRecipe.read(RECIPE, [f"data={data}", f"output={data / 'backbone'}"])
-    monkeypatch.setattr("training.causal.TrainingArguments.n_gpu", 2)
+    monkeypatch.setattr("training.pretraining.causal.TrainingArguments.n_gpu", 2)
     with pytest.raises(BadInput, match=r"2 GPUs are visible: .*set CUDA_VISIBLE_DEVICES=0"):
         pretrain(recipe)
     assert not (data / "backbone").exists()

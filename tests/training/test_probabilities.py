@@ -7,7 +7,7 @@ from contract.labels import IRF
 from contract.manifest import Task
 from contract.predictions import Prior
 from contract.predictions import calibrate_logits as calibrate_one
-from training.probabilities import (
+from training.statistics.probabilities import (
     bin_confidences,
     brier_score,
     expected_calibration_error,

@@ -15,10 +15,10 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments
 from contract.manifest import read_manifest
 from tests.training import joint_fits
 from tests.training.tiny import make_recipe
-from training.arguments import build_arguments
 from training.errors import BadInput
-from training.processes import leave_out_torchrun
-from training.validation import METRIC
+from training.fitting.processes import leave_out_torchrun
+from training.fitting.trainer_arguments import build_arguments
+from training.fitting.validation import METRIC
 
 pytestmark = pytest.mark.timeout(600)  # half a minute, but processes that wait for one another
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.pretrain import PretrainRecipe
-from training.recipe import TrainRecipe
+from training.pretraining.pretrain import PretrainRecipe
+from training.recipe.recipe import TrainRecipe
 
 RECIPES = sorted(Path(__file__).parents[2].glob("training/recipes/*.yaml"))
 

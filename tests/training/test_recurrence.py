@@ -1,7 +1,7 @@
 """Recurring texts are found whatever their punctuation, and only those."""
 
 from contract.inputs import AnyInput, DialogueTurn, Problem, Turn
-from training.recurrence import find_recurring, normalize_text
+from training.data.recurrence import find_recurring, normalize_text
 
 
 def test_texts_are_compared_by_letters_and_digits() -> None:

@@ -9,21 +9,21 @@ import pytest
 from sklearn.decomposition import PCA
 
 from contract.labels import IRF, TIMSS, LabelSet
-from training.calibration import cross_fit
-from training.collapse import measure_collapse
 from training.errors import BadInput
-from training.metrics import evaluate_task
-from training.plots import draw_classes, project
-from training.probabilities import Floats, Ints
-from training.report import write_report
-from training.scaling import fit_scaling
-from training.tables import (
+from training.losses.collapse_metrics import measure_collapse
+from training.reporting.markdown_tables import (
     Results,
     align_table,
     tabulate_classes,
     tabulate_summary,
     write_table,
 )
+from training.reporting.plots import draw_classes, project
+from training.reporting.report import write_report
+from training.statistics.conformal import cross_fit
+from training.statistics.metrics import evaluate_task
+from training.statistics.probabilities import Floats, Ints
+from training.statistics.scaling import fit_scaling
 
 
 def _simulate(label_set: LabelSet, items: int = 300) -> tuple[Floats, Ints, Floats]:

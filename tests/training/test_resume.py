@@ -16,14 +16,14 @@ from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training import killed_run
 from tests.training.killed_run import BrokenOffError
 from tests.training.tiny import make_recipe
-from training.data import read_examples
+from training.data.examples import read_examples
+from training.distillation.fit import fit
 from training.errors import BadInput
-from training.fit import fit
-from training.history import FILE_NAME
-from training.model import load_tokenizer
-from training.recipe import TrainRecipe
-from training.resume import RUN_FILE, open_run
-from training.trainer import CollapseTrainer
+from training.fitting.collapse_history import FILE_NAME
+from training.fitting.resume import RUN_FILE, open_run
+from training.fitting.trainer import CollapseTrainer
+from training.models.model import load_tokenizer
+from training.recipe.recipe import TrainRecipe
 
 Weights = dict[str, torch.Tensor]
 OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "accumulation": 2, "save_steps": 4}

@@ -9,8 +9,8 @@ import pytest
 from contract.inputs import Problem
 from contract.labels import IRF, TIMSS
 from tests.training.tiny import make_recipe
-from training.data import Example
-from training.sampling import batch_prior, prior_shift, subsample, thin_out
+from training.data.examples import Example
+from training.data.sampling import batch_prior, prior_shift, subsample, thin_out
 
 
 def make_examples(sizes: list[int], task: str = "timss") -> list[Example]:

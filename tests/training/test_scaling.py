@@ -6,8 +6,15 @@ import pytest
 from contract.predictions import calibrate_logits
 from tests.contract.examples import make_task
 from tests.training.simulated import CLASSES, PRIOR, simulate
-from training.probabilities import negative_log_likelihood, take_softmax, weigh_items
-from training.scaling import COLDEST, HOTTEST, Scaling, fit_biases, fit_scaling, fit_temperature
+from training.statistics.probabilities import negative_log_likelihood, take_softmax, weigh_items
+from training.statistics.scaling import (
+    COLDEST,
+    HOTTEST,
+    Scaling,
+    fit_biases,
+    fit_scaling,
+    fit_temperature,
+)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-import training.fine_tuning
+import training.fitting.single_run
 from contract.inputs import Problem
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training import killed_run
 from tests.training.killed_run import BrokenOffError
 from tests.training.tiny import make_backbone, make_taught
-from training.batches import build_encoder
-from training.data import UNLABELLED, Example, read_examples
+from training.data.batches import build_encoder
+from training.data.examples import UNLABELLED, Example, read_examples
+from training.data.support import read_support
+from training.distillation.fit import fit
+from training.distillation.teacher import Teacher, ask_ngrams, build_targets
 from training.errors import BadInput
-from training.fit import fit
-from training.method import DistillationRecipe
-from training.model import load_tokenizer
-from training.prediction import predict_scores
-from training.presets import apply_preset
-from training.recipe import TrainRecipe
-from training.support import read_support
-from training.teacher import Teacher, ask_ngrams, build_targets
-from training.trainer import CollapseTrainer
+from training.fitting.trainer import CollapseTrainer
+from training.models.model import load_tokenizer
+from training.models.prediction import predict_scores
+from training.recipe.method import DistillationRecipe
+from training.recipe.presets import apply_preset
+from training.recipe.recipe import TrainRecipe
 
 SETS = [TIMSS, IRF]
 DISTILLATION = {"weights": {"timss": 0.5}, "parts": 2}
@@ -57,7 +57,7 @@ def watch_targets(patch: pytest.MonkeyPatch) -> list[tuple[Sequence[Example], An
         seen.append((examples, teacher.models))
         return build_targets(recipe, examples, sets, sampling, teacher)
 
-    patch.setattr(training.fine_tuning, "build_targets", watch)
+    patch.setattr(training.fitting.single_run, "build_targets", watch)
     return seen
 
 
@@ -154,7 +154,7 @@ def test_damaged_answers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise BrokenOffError
 
     with monkeypatch.context() as patch, pytest.raises(BrokenOffError):
-        patch.setattr("training.fit.fine_tune", stop)
+        patch.setattr("training.distillation.fit.fine_tune", stop)
         run(recipe, tmp_path / "run")
     (tmp_path / "run" / "student-1" / "answers.npz").write_bytes(b"")
     with pytest.raises(BadInput, match=r"answers\.npz: cannot be read: .*remove it to train"):

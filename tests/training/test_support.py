@@ -10,18 +10,18 @@ import yaml
 
 from contract.labels import BUILT_IN
 from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
-from training.batches import build_encoder
-from training.crossvalidate import crossvalidate, fold_file
-from training.data import read_examples
-from training.epochs import EpochSampler
-from training.fit import fit
-from training.heads import find_head
-from training.kept import read_arrays
-from training.model import load_tokenizer
-from training.prediction import predict_scores
-from training.recipe import TrainRecipe
-from training.support import read_support
-from training.validation import METRIC, Validation
+from training.checkpoints.work_folder import read_arrays
+from training.data.batches import build_encoder
+from training.data.examples import read_examples
+from training.data.support import read_support
+from training.distillation.fit import fit
+from training.evaluation.crossvalidate import crossvalidate, fold_file
+from training.fitting.epoch_sampler import EpochSampler
+from training.fitting.validation import METRIC, Validation
+from training.models.heads import find_head
+from training.models.model import load_tokenizer
+from training.models.prediction import predict_scores
+from training.recipe.recipe import TrainRecipe
 
 LABEL_SETS = [BUILT_IN["timss"], BUILT_IN["irf"]]
 
@@ -140,10 +140,10 @@ def test_support_is_read_once_for_all_folds(
     recipe = make_supported(tmp_path, optimisation={"epochs": 1})
     reads: list[TrainRecipe] = []
     monkeypatch.setattr(
-        "training.crossvalidate.read_support",
+        "training.evaluation.crossvalidate.read_support",
         lambda recipe: reads.append(recipe) or read_support(recipe),
     )
-    monkeypatch.setattr("training.fit.read_support", reads.append)
+    monkeypatch.setattr("training.distillation.fit.read_support", reads.append)
     examples = read_examples(recipe.sources, BUILT_IN, folds=2)
     crossvalidate(recipe, examples, LABEL_SETS, load_tokenizer(recipe.backbone))
     assert reads == [recipe]

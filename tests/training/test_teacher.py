@@ -9,16 +9,16 @@ import pytest
 from contract.inputs import DialogueTurn, Problem, Turn
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training.tiny import make_backbone, make_data, make_recipe, make_taught
-from training.data import UNLABELLED, Example, read_examples
-from training.epochs import EpochSampler
+from training.data.examples import UNLABELLED, Example, read_examples
+from training.data.support import read_support
+from training.distillation.fit import fit
+from training.distillation.ngrams import NgramClassifier
+from training.distillation.teacher import Teacher, ask_ngrams, build_targets
 from training.errors import BadInput
-from training.fit import fit
-from training.method import DistillationRecipe
-from training.model import load_tokenizer
-from training.ngrams import NgramClassifier
-from training.objective import Objective
-from training.support import read_support
-from training.teacher import Teacher, ask_ngrams, build_targets
+from training.fitting.epoch_sampler import EpochSampler
+from training.losses.objective import Objective
+from training.models.model import load_tokenizer
+from training.recipe.method import DistillationRecipe
 
 SETS = [TIMSS, IRF]
 

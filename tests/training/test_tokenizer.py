@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from contract.inputs import Problem
 from contract.prompts import ContextWindow, PromptEncoder
 from tests.training.tiny import make_tokenizer
-from training.tokenizer import ASSISTANT, USER
+from training.pretraining.tokenizer import ASSISTANT, USER
 
 TOKENIZER = make_tokenizer()
 

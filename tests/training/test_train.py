@@ -13,22 +13,22 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-import training.objective
+import training.losses.objective
 from contract.labels import BUILT_IN, IRF, TIMSS
 from contract.manifest import Manifest, read_manifest
 from tests.training.tiny import make_recipe, write_lines
 from training.__main__ import main
-from training.batches import TrainingExamples, build_encoder
-from training.crossvalidate import MODES, crossvalidate, split_folds
-from training.data import read_examples
+from training.checkpoints.export import export_checkpoint
+from training.checkpoints.work_folder import check_work, read_arrays
+from training.data.batches import TrainingExamples, build_encoder
+from training.data.examples import read_examples
+from training.distillation.fit import LossError, fit
 from training.errors import BadInput
-from training.export import export_checkpoint
-from training.fit import LossError, fit
-from training.held_out import evaluate, report
-from training.kept import check_work, read_arrays
-from training.model import load_tokenizer
-from training.prediction import predict_scores
-from training.recipe import TrainRecipe
+from training.evaluation.crossvalidate import MODES, crossvalidate, split_folds
+from training.evaluation.cv_evaluation import evaluate, report
+from training.models.model import load_tokenizer
+from training.models.prediction import predict_scores
+from training.recipe.recipe import TrainRecipe
 from training.train import prepare
 
 
@@ -57,7 +57,7 @@ def failure(workplace: Path) -> str:
 def checkpoint(workplace: Path, failure: str) -> Path:
     """What `python -m training export` then makes of it, vLLM's proof included."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("training.crossvalidate", "training.train"):
+        for module in ("training.evaluation.crossvalidate", "training.train"):
             patch.setattr(f"{module}.fit", refuse_training)
         assert main(["export", "--recipe", str(workplace / "recipe.yaml")]) == 0
     return make_recipe(workplace).output
@@ -107,7 +107,7 @@ def test_it_has_learned(workplace: Path, checkpoint: Path) -> None:
 def test_finished_folds_are_not_trained_again(
     workplace: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.crossvalidate.fit", refuse_training)
+    monkeypatch.setattr("training.evaluation.crossvalidate.fit", refuse_training)
     recipe = make_recipe(workplace)
     label_sets, examples, tokenizer = prepare(recipe)
     held_out = crossvalidate(recipe, examples, label_sets, tokenizer)
@@ -216,7 +216,7 @@ def test_a_loss_that_is_no_number_stops_with_the_examples(
     workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        training.objective, "classification_loss", lambda *_, **__: torch.tensor(math.nan)
+        training.losses.objective, "classification_loss", lambda *_, **__: torch.tensor(math.nan)
     )
     recipe = make_recipe(workplace)
     label_sets, examples, tokenizer = prepare(recipe)

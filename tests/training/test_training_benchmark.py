@@ -21,10 +21,10 @@ from benchmarks.training_worker import (
     run,
 )
 from contract.labels import IRF, TIMSS
-from service.settings import BUNDLED_CHECKPOINT
+from engine.checkpoint import BUNDLED_CHECKPOINT
 from tests.training.tiny import make_backbone, make_data, make_recipe
-from training.batches import build_encoder
-from training.recipe import AugmentationRecipe, TrainRecipe
+from training.data.batches import build_encoder
+from training.recipe.recipe import AugmentationRecipe, TrainRecipe
 from training.train import prepare
 
 

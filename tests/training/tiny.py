@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from contract.labels import IRF, TIMSS
-from training.recipe import TrainRecipe
-from training.tokenizer import ASSISTANT, USER, train_tokenizer
+from training.pretraining.tokenizer import ASSISTANT, USER, train_tokenizer
+from training.recipe.recipe import TrainRecipe
 
 _WORDS = ["三角形", "有几条边", "解方程", "一共多少", "最大", "平均分", "估算", "周长"]
 _REPLIES = ["对。", "等于五", "为什么？", "很好", "听得见吗", "先通分", "不会", "想一想分母"]

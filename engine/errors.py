@@ -1,0 +1,13 @@
+"""What an engine can fail with, whatever runtime is behind it. No message quotes an input."""
+
+
+class EngineError(Exception):
+    """Base of the two."""
+
+
+class EngineFailed(EngineError):
+    """The engine lives but could not compute this item."""
+
+
+class EngineDead(EngineError):
+    """The engine will never compute anything again."""

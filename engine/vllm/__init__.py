@@ -1,0 +1,1 @@
+"""vLLM behind the engine protocol: the one folder that imports it."""

@@ -1,0 +1,106 @@
+"""What the command is asked."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from contract.inputs import Speaker
+from contract.interaction import DialogueMode
+from contract.predictions import Prior
+from engine.checkpoint import BUNDLED_CHECKPOINT
+
+
+def parse_arguments(arguments: Sequence[str]) -> Namespace:
+    """Parse the command line; wrong options end the process with status 2, as ever."""
+    parser = ArgumentParser(
+        prog="python -m labelling",
+        description="Label every row of a file: with a column that says who speaks each is a turn "
+        "of a dialogue, without one a maths problem. What was broken off goes on when the same "
+        "command is run again.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl")
+    _add_columns(parser)
+    _add_answers(parser)
+    _add_output(parser)
+    _add_service(parser)
+    return parser.parse_args(arguments)
+
+
+def _add_columns(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("the file").add_argument
+    add("--text", default="text", metavar="COLUMN", help="the problem, or what is said (text)")
+    add("--speaker", metavar="COLUMN", help="who says it (speaker)")
+    add(
+        "--dialogue",
+        metavar="COLUMN",
+        help="neighbours with the same value are one dialogue (dialogue; without it all rows are)",
+    )
+    add(
+        "--compare",
+        metavar="COLUMN",
+        help="labels that people gave: say how far the model agrees, with Cohen's kappa",
+    )
+    for speaker in get_args(Speaker):
+        add(
+            f"--{speaker}",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help=f"what the speaker's column calls a {speaker}; may be repeated",
+        )
+    add("--encoding", default="utf-8", help="of the file and of what is written (utf-8)")
+    add("--delimiter", help="of CSV (a comma; in .tsv a tab)")
+
+
+def _add_answers(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("the labels").add_argument
+    add("--task", help="by default the only one that fits the columns")
+    add(
+        "--prior",
+        choices=get_args(Prior),
+        default="uniform",
+        help="class mix the probabilities answer for: uniform, or that of the training data",
+    )
+    add(
+        "--mode",
+        choices=get_args(DialogueMode),
+        default="retrospective",
+        help="read the turns after too, or as if they had not been said yet (retrospective)",
+    )
+
+
+def _add_output(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("what is written").add_argument
+    add("--output", type=Path, metavar="FILE", help="NAME.labelled.csv beside NAME.csv by default")
+    add("--prefix", default="ncal_", help="of the added columns (ncal_)")
+    add(
+        "--structure",
+        type=Path,
+        metavar="FILE",
+        help="also the IRF structure of each dialogue, as JSON lines",
+    )
+    add("--overwrite", action="store_true", help="replace an output that exists")
+    add("--restart", action="store_true", help="forget what an earlier run has begun")
+
+
+def _add_service(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("the service")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=BUNDLED_CHECKPOINT,
+        metavar="DIR",
+        help="what to serve meanwhile (the bundled one)",
+    )
+    where.add_argument(
+        "--url", help="a service that runs; its key in the environment, as NCAL_API_KEY"
+    )
+    group.add_argument(
+        "--patience",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long to wait for one that is busy or away (300)",
+    )

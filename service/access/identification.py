@@ -1,0 +1,120 @@
+"""Who may call: the client of an API key, as one pure ASGI layer."""
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+import orjson
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.access.api_keys import ApiKeys
+from service.access.rate_limit import Client, RateLimit
+from service.errors import (
+    ERROR_MEDIA_TYPE,
+    Forbidden,
+    ServiceError,
+    Unauthorized,
+    to_error_document,
+    to_headers,
+)
+
+PROBES = ("/health/live", "/health/ready")
+_METRICS = "/metrics"
+
+
+class ExposureError(Exception):
+    """The service would be open to the network; the message names the remedy."""
+
+
+def check_exposure(host: str, keys: ApiKeys, *, allow_no_key: bool) -> None:
+    """Raise ExposureError when anybody on the network could use the service without a key."""
+    if keys or allow_no_key or _is_loopback(host):
+        return
+    raise ExposureError(
+        f"--host {host} is open to the network and no API key is set; make one with "
+        "`python -m service.access.api_keys` and give its hash with --api-key-hashes or "
+        "--api-key-file, or say --allow-no-key"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Identification:
+    """Finds out who sends a request: the client of its key, or without keys its address."""
+
+    def __init__(
+        self, keys: ApiKeys, *, limit: RateLimit | None = None, open_metrics: bool = False
+    ) -> None:
+        self._keys = keys
+        self._limit = limit
+        self._open_paths = frozenset((*PROBES, _METRICS) if open_metrics else PROBES)
+
+    def identify(self, scope: Scope) -> Client:
+        """Return the client; Unauthorized when a key is asked for and none of ours is sent."""
+        if not self._keys or scope["path"] in self._open_paths:
+            return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
+        scheme, _, key = _find_header(scope, b"authorization").partition(b" ")
+        name = self._keys.find_client(key.strip()) if scheme.lower() == b"bearer" else None
+        if name is None:
+            raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
+        return Client(name, self._limit)
+
+
+class Security:
+    """ASGI layer that lets a request through with `state["client"]` set, or refuses it.
+
+    The key is asked for before a byte of the body is read. Belongs inside the layer that
+    turns a ServiceError into a response; a WebSocket it refuses itself.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        identification: Identification,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
+        self._app = app
+        self._identification = identification
+        self._allowed_origins = frozenset(origin.encode() for origin in allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["client"] = self._identification.identify(scope)
+        elif scope["type"] == "websocket":
+            try:
+                self._check_origin(scope)
+                scope.setdefault("state", {})["client"] = self._identification.identify(scope)
+            except (Unauthorized, Forbidden) as error:
+                return await make_refusal(error, scope)(scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _check_origin(self, scope: Scope) -> None:
+        """Browsers ask no leave for a cross-site WebSocket, so the server must look."""
+        origin = _find_header(scope, b"origin")
+        if not origin or origin in self._allowed_origins:
+            return
+        if origin.partition(b"://")[2] != _find_header(scope, b"host"):
+            raise Forbidden("this origin may not open a WebSocket here")
+
+
+def _find_header(scope: Scope, wanted: bytes) -> bytes:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return b""
+
+
+def make_refusal(error: ServiceError, scope: Scope) -> Response:
+    """Return the answer to a WebSocket handshake that is refused."""
+    return Response(
+        orjson.dumps(to_error_document(error, request_id=scope["state"].get("request_id"))),
+        status_code=error.status,
+        headers=to_headers(error),
+        media_type=ERROR_MEDIA_TYPE,
+    )

@@ -1,0 +1,1 @@
+"""The endpoints: what each takes, asks the classifier, and answers."""

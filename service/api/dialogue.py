@@ -1,0 +1,92 @@
+"""`POST /classify/dialogue`: a whole dialogue, a label for every turn, and its IRF structure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from contract.interaction import LabelledTurn, cut_windows, describe_structure
+from service.api.answers import JsonResponse, format_result
+from service.classifier import Classification, ServedTask
+from service.errors import InvalidInput, Reason, ServiceError
+from service.http.bodies import check_limits, parse_form, read_json
+from service.http.direct_route import DirectRoute
+from service.http.openapi import CLASSIFICATION_ERRORS, describe_dialogue
+from service.http.request_context import (
+    cancel_on_disconnect,
+    charge,
+    encode,
+    get_core,
+    get_trace,
+    make_call,
+    read_options,
+)
+from service.schemas import Dialogue, DialogueAnswer, Options
+from service.settings import Settings
+from service.tasks import TURN_TASK
+
+router = APIRouter(tags=["classify"], route_class=DirectRoute)
+
+
+@router.post(
+    "/classify/dialogue",
+    summary="A whole dialogue: a label for every turn, and its IRF structure",
+    response_class=JsonResponse,
+    responses={200: {"model": DialogueAnswer}, **CLASSIFICATION_ERRORS},
+    openapi_extra=describe_dialogue(),
+)
+async def classify_dialogue(request: Request) -> Response:
+    core = get_core(request)
+    options = read_options(request)
+    classifier = core.readiness.require_classifier()
+    served = classifier.find_task(TURN_TASK)
+    call = make_call(request, "batch")
+    data = await read_json(request, core.settings, call.deadline)
+    dialogue = parse_form(Dialogue, data)
+    _check_limits(dialogue, core.settings)
+    charge(request, items=len(dialogue.turns))
+    core.metrics.request_items.labels(call.mode).observe(len(dialogue.turns))
+    async with cancel_on_disconnect(request):
+        turns = cut_windows(dialogue.turns, served.task.window, dialogue.mode)
+        prompts = await encode(request, served, turns)
+        outcomes = await classifier.classify_batch(served, prompts, call)
+    for outcome in outcomes:
+        if isinstance(outcome, Classification):
+            get_trace(request).add(outcome)
+    return JsonResponse(_format_dialogue(dialogue, served, outcomes, options))
+
+
+def _check_limits(dialogue: Dialogue, settings: Settings) -> None:
+    if len(dialogue.turns) > settings.max_dialogue_turns:
+        rule = f"has more than {settings.max_dialogue_turns} turns"
+        raise InvalidInput("the dialogue breaks a limit", reasons=[Reason("turns", rule)])
+    for index, turn in enumerate(dialogue.turns):
+        check_limits(turn, settings, f"turns.{index}")
+
+
+def _format_dialogue(
+    dialogue: Dialogue,
+    served: ServedTask,
+    outcomes: Sequence[Classification | ServiceError],
+    options: Options,
+) -> dict[str, Any]:
+    results = [
+        format_result(index, turn.id, served, outcome, options)
+        for index, (turn, outcome) in enumerate(zip(dialogue.turns, outcomes, strict=True))
+    ]
+    labelled = [
+        LabelledTurn(
+            turn.speaker, turn.text, result["prediction"]["label"], result["prediction"]["group"]
+        )
+        for turn, result in zip(dialogue.turns, results, strict=True)
+        if result["status"] == "ok"
+    ]
+    structure = describe_structure(labelled) if len(labelled) == len(results) else None
+    return {
+        "mode": dialogue.mode,
+        "turns": results,
+        "ok": len(labelled),
+        "failed": len(results) - len(labelled),
+        "structure": None if structure is None else structure.model_dump(),
+    }

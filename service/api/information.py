@@ -1,0 +1,88 @@
+"""`/labels` and `/models`: what the service says of the checkpoints it has loaded."""
+
+from fastapi import APIRouter, Request
+
+from contract.inputs import Kind
+from contract.manifest import Task
+from service.classifier import Model
+from service.errors import Internal, NotReady, Unauthorized
+from service.http.openapi import describe_errors
+from service.http.request_context import get_core
+from service.schemas import (
+    Labels,
+    ModelDescription,
+    ModelName,
+    Models,
+    QueueDescription,
+    ServedLabels,
+    TaskDescription,
+)
+from service.tasks import find_path
+
+router = APIRouter()
+
+
+@router.get(
+    "/labels",
+    tags=["information"],
+    summary="All labels with their names and definitions",
+    responses=describe_errors(Unauthorized, NotReady, Internal),
+)
+async def get_labels(request: Request) -> Labels:
+    classifier = get_core(request).readiness.require_classifier()
+    return Labels(
+        tasks=[
+            ServedLabels(
+                **dict(served.task.label_set),
+                path=find_path(served.task),
+                model=ModelName(name=served.model.name, fingerprint=served.model.fingerprint),
+            )
+            for served in classifier.tasks.values()
+        ]
+    )
+
+
+@router.get(
+    "/models",
+    tags=["information"],
+    summary="The loaded checkpoints: fingerprint, tasks, evaluation, live queue",
+    responses=describe_errors(Unauthorized, NotReady, Internal),
+)
+async def get_models(request: Request) -> Models:
+    classifier = get_core(request).readiness.require_classifier()
+    return Models(models=[_describe_model(model) for model in classifier.models])
+
+
+def _describe_model(model: Model) -> ModelDescription:
+    manifest, admission = model.checkpoint.manifest, model.admission
+    return ModelDescription(
+        name=model.name,
+        fingerprint=model.fingerprint,
+        weights_sha256=manifest.weights_sha256,
+        created=manifest.created,
+        base_model=manifest.base_model,
+        engine_alive=model.engine.is_alive,
+        queue=QueueDescription(
+            waiting_items=admission.waiting_items,
+            waiting_tokens=admission.waiting_tokens,
+            oldest_wait_s=admission.oldest_wait_s,
+            running_items=admission.running_items,
+        ),
+        parity=manifest.parity.model_dump() if manifest.parity else None,
+        tasks=[_describe_task(task) for task in manifest.tasks],
+    )
+
+
+def _describe_task(task: Task) -> TaskDescription:
+    kind: Kind = task.label_set.kind
+    return TaskDescription(
+        task=task.label_set.task,
+        kind=kind,
+        path=find_path(task),
+        max_tokens=task.max_tokens,
+        previous_turns=task.window.previous,
+        following_turns=task.window.following,
+        conformal_coverage=task.conformal_coverage,
+        training_prior=dict(zip(task.label_set.ids, task.training_prior, strict=True)),
+        evaluation=task.evaluation,
+    )

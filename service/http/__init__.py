@@ -1,0 +1,1 @@
+"""What stands between a socket and an endpoint: connections, bodies, the OpenAPI document."""

@@ -1,0 +1,130 @@
+"""What routes need of a request: the service behind it, its client, its deadline."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.types import Receive
+
+from contract.inputs import AnyInput
+from contract.prompts import Prompt
+from service.access.rate_limit import Client
+from service.classifier import Call, ServedTask
+from service.errors import InvalidInput, Reason
+from service.http.bodies import parse_form
+from service.observability.metrics import Metrics, Mode
+from service.observability.telemetry import Trace
+from service.readiness import Readiness
+from service.schemas import Options
+from service.settings import Settings
+
+_NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Core:
+    """The service behind the routes; `app.state.core`."""
+
+    settings: Settings
+    metrics: Metrics
+    readiness: Readiness
+
+
+def get_core(connection: HTTPConnection) -> Core:
+    return cast(Core, connection.app.state.core)
+
+
+def get_trace(connection: HTTPConnection) -> Trace:
+    return cast(Trace, connection.state.trace)
+
+
+def get_client(connection: HTTPConnection) -> Client:
+    return cast(Client, connection.state.client)
+
+
+def charge(connection: HTTPConnection, *, items: int) -> None:
+    """Count items against the client's rate limit; raises RateLimited."""
+    get_client(connection).charge(items)
+
+
+def make_call(connection: HTTPConnection, mode: Mode, *, wait_for_room: bool = False) -> Call:
+    """Return how this request wants its items treated.
+
+    Raises InvalidInput when `X-Request-Timeout` is not a number of seconds in range.
+    """
+    timeout_s = read_timeout_s(connection, get_core(connection).settings.request_timeout_s)
+    return Call(
+        mode=mode,
+        client=get_client(connection).name,
+        deadline=time.monotonic() + timeout_s,
+        wait_for_room=wait_for_room,
+    )
+
+
+def read_options(connection: HTTPConnection) -> Options:
+    """Return what the query asks of the answer; InvalidInput when it breaks a rule."""
+    if not connection.scope["query_string"]:
+        return _NO_OPTIONS
+    return parse_form(Options, dict(connection.query_params), "query")
+
+
+def read_timeout_s(connection: HTTPConnection, default_s: float) -> float:
+    """Return what `X-Request-Timeout` says; InvalidInput when it is no number in range."""
+    header = connection.headers.get("x-request-timeout")
+    if header is None:
+        return default_s
+    return _parse_timeout(header, get_core(connection).settings.max_request_timeout_s)
+
+
+async def encode(
+    connection: HTTPConnection, served: ServedTask, items: Sequence[AnyInput]
+) -> list[Prompt]:
+    """Return the prompts of the items and note the time it took in the trace."""
+    classifier = get_core(connection).readiness.require_classifier()
+    started = time.perf_counter()
+    prompts = await classifier.encode(served, items)
+    get_trace(connection).tokenize_s += time.perf_counter() - started
+    return prompts
+
+
+@asynccontextmanager
+async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
+    """Cancel the block when the client leaves; ClientDisconnect then comes out of it.
+
+    The body must have been read: the next message can only say that the client is gone.
+    """
+    worker = asyncio.current_task()
+    assert worker is not None
+    watcher = asyncio.create_task(_cancel_when_gone(request.receive, worker))
+    try:
+        yield
+    except asyncio.CancelledError:
+        if watcher.done() and not watcher.cancelled() and worker.uncancel() == 0:
+            raise ClientDisconnect from None
+        raise
+    finally:
+        watcher.cancel()
+
+
+async def _cancel_when_gone(receive: Receive, worker: asyncio.Task[object]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    worker.cancel()
+
+
+def _parse_timeout(header: str, longest_s: float) -> float:
+    try:
+        timeout_s = float(header)
+    except ValueError:
+        timeout_s = math.nan
+    if not 0.0 < timeout_s <= longest_s:
+        rule = f"must be a number of seconds above 0 and at most {longest_s:g}"
+        raise InvalidInput(
+            "a header breaks a rule", reasons=[Reason("header.x-request-timeout", rule)]
+        )
+    return timeout_s

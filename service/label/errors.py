@@ -1,9 +1,0 @@
-"""What stops the labelling of a file; the message is one line that names the remedy."""
-
-
-class FileError(Exception):
-    """The file, its columns or an option is wrong: nothing was sent for it."""
-
-
-class ServiceFailure(Exception):
-    """The service could not go on; what it answered before is kept."""

@@ -1,0 +1,1 @@
+"""A dialogue labelled while it is spoken, over a WebSocket."""

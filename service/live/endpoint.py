@@ -1,0 +1,32 @@
+"""`WS /classify/dialogue/live`: the way into a live session."""
+
+from typing import cast
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket
+
+from service.access.identification import make_refusal
+from service.access.slots import Slots
+from service.errors import ServiceError
+from service.http.request_context import get_core, read_options
+from service.live.session import Session
+from service.tasks import TURN_TASK
+
+router = APIRouter()
+
+
+@router.websocket("/classify/dialogue/live")
+async def classify_live(websocket: WebSocket) -> None:
+    """A dialogue as it is spoken; `service.live.messages` has the protocol."""
+    core = get_core(websocket)
+    slots = cast(Slots, websocket.app.state.live_slots)
+    try:
+        options = read_options(websocket)
+        served = core.readiness.require_classifier().find_task(TURN_TASK)
+        served.model.admission.check_open()
+        with slots.take():
+            await websocket.accept()
+            await Session(websocket, served, options).run()
+    except ServiceError as error:  # the handshake is refused; a session answers its own errors
+        core.metrics.count_error(error.slug)
+        await websocket.send_denial_response(make_refusal(error, websocket.scope))

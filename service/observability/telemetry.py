@@ -1,0 +1,190 @@
+"""The outermost layer: request id, trace, timing headers, log line, metrics, and every error.
+
+Routes raise; here an exception becomes problem+json, and nowhere else.
+"""
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import ERROR_MEDIA_TYPE, ServiceError, to_error_document, to_headers
+from service.observability.logs import log, report_fault
+from service.observability.metrics import Metrics
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+)
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CLIENT_GONE = 499
+"""Status in logs and metrics of a request whose client left; nobody receives it."""
+_QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics")
+
+
+class Work(Protocol):
+    """What computing one item took."""
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def queued_s(self) -> float: ...
+
+    @property
+    def inference_s(self) -> float: ...
+
+
+@dataclass(slots=True)
+class Trace:
+    """What is known of one request; handlers add what its items took."""
+
+    request_id: str
+    traceparent: str | None
+    started: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    error: str | None = None
+    items: int = 0
+    tokens: int = 0
+    tokenize_s: float = 0.0
+    queued_s: float = 0.0
+    """Longest of the items."""
+    inference_s: float = 0.0
+    """Longest of the items."""
+
+    def add(self, work: Work) -> None:
+        """Count an item that was classified."""
+        self.items += 1
+        self.tokens += work.tokens
+        self.queued_s = max(self.queued_s, work.queued_s)
+        self.inference_s = max(self.inference_s, work.inference_s)
+
+    def make_headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", self.request_id.encode())]
+        if self.traceparent is not None:
+            headers.append((b"traceparent", self.traceparent.encode()))
+        if self.items:
+            headers += [
+                (b"x-queue-seconds", b"%.6f" % self.queued_s),
+                (b"x-tokenize-seconds", b"%.6f" % self.tokenize_s),
+                (b"x-inference-seconds", b"%.6f" % self.inference_s),
+                (b"x-prompt-tokens", b"%d" % self.tokens),
+            ]
+        return headers
+
+
+def read_trace(scope: Scope) -> Trace:
+    """Take the caller's request id and trace if they are well formed, else make an id.
+
+    A trace is continued with a span of ours; without one none is begun.
+    """
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    request_id = headers.get(b"x-request-id", b"").decode("latin-1")
+    if not _REQUEST_ID.fullmatch(request_id):
+        request_id = secrets.token_hex(16)
+    traceparent = None
+    if found := _TRACEPARENT.fullmatch(headers.get(b"traceparent", b"").decode("latin-1")):
+        traceparent = f"00-{found[1]}-{secrets.token_hex(8)}-{found[3]}"
+    return Trace(request_id, traceparent)
+
+
+class Telemetry:
+    """ASGI layer around everything else; `scope["state"]["trace"]` is the request's Trace."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        trace = read_trace(scope)
+        state = scope.setdefault("state", {})
+        state["trace"] = trace
+        state["request_id"] = trace.request_id
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        await self._answer(scope, receive, send, trace)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
+        async def send_traced(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                trace.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *trace.make_headers()]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_traced)
+        except ClientDisconnect:
+            trace.status, trace.error = CLIENT_GONE, "client-gone"
+        except Exception as error:
+            await self._answer_error(error, trace, send_traced)
+        finally:
+            self._record(scope, trace)
+
+    async def _answer_error(self, error: Exception, trace: Trace, send: Send) -> None:
+        known = error if isinstance(error, ServiceError) else None
+        if known is None:
+            known = report_fault(error, request_id=trace.request_id)
+        trace.error = known.slug
+        self._metrics.count_error(known.slug)
+        if trace.status:  # too late for a status: only a broken connection tells
+            raise ConnectionAbortedError("the response broke off") from None
+        await send_error(known, trace.request_id, send)
+
+    def _record(self, scope: Scope, trace: Trace) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        duration_s = time.perf_counter() - trace.started
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.count_request(route, method, trace.status, duration_s)
+        if route in _QUIET_ROUTES and trace.status == 200:
+            return
+        log("request", **_describe(scope, trace, route, duration_s))
+
+
+async def send_error(error: ServiceError, request_id: str | None, send: Send) -> None:
+    """Send an error as a whole response."""
+    headers, body = make_error_response(error, request_id)
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def make_error_response(
+    error: ServiceError, request_id: str | None
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of the response that tells of an error."""
+    body = orjson.dumps(to_error_document(error, request_id=request_id))
+    headers = to_headers(error) | {
+        "content-type": ERROR_MEDIA_TYPE,
+        "content-length": str(len(body)),
+    }
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return raw, body
+
+
+def _describe(scope: Scope, trace: Trace, route: str, duration_s: float) -> dict[str, Any]:
+    client = scope["state"].get("client")
+    fields = {
+        "request_id": trace.request_id,
+        "traceparent": trace.traceparent,
+        "route": route,
+        "method": scope["method"],
+        "status": trace.status or None,
+        "error": trace.error,
+        "client": getattr(client, "name", None),
+        "duration_s": round(duration_s, 6),
+    }
+    if trace.items:
+        fields |= {
+            "items": trace.items,
+            "tokens": trace.tokens,
+            "tokenize_s": round(trace.tokenize_s, 6),
+            "queued_s": round(trace.queued_s, 6),
+            "inference_s": round(trace.inference_s, 6),
+        }
+    return {name: value for name, value in fields.items() if value is not None}

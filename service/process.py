@@ -1,0 +1,210 @@
+"""The process: listens, loads the engines, serves, drains, and exits with a telling code."""
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import orjson
+import uvicorn
+import uvloop
+
+from contract.manifest import CheckpointError
+from engine.checkpoint import Checkpoint, load_prompt_encoders
+from engine.protocol import EngineOptions
+from service.access.api_keys import ApiKeys
+from service.admission.admission import Admission
+from service.app import create_app
+from service.classifier import Classifier, Model
+from service.exit_codes import ExitCode
+from service.http.connection import make_connection_type
+from service.http.examples import EXAMPLES
+from service.http.request_context import Core
+from service.observability.logs import log
+from service.observability.metrics import Metrics
+from service.readiness import Readiness
+from service.settings import Settings, SettingsError
+from service.tasks import find_path
+
+
+def bind_socket(settings: Settings) -> socket.socket:
+    """Take the port before seconds are spent on loading; SettingsError when it is not free."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port)[0][0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            "choose another with --port"
+        ) from error
+    return listener
+
+
+def serve(
+    settings: Settings, checkpoints: list[Checkpoint], keys: ApiKeys, listener: socket.socket
+) -> NoReturn:
+    """Run the service to its end, which is that of the process."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Process(settings, checkpoints, keys, listener).run())
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to us: a drain comes before uvicorn's own shutdown."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Process:
+    """One run of the service, from bound socket to exit code."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoints: list[Checkpoint],
+        keys: ApiKeys,
+        listener: socket.socket,
+    ) -> None:
+        self._settings = settings
+        self._checkpoints = checkpoints
+        self._listener = listener
+        self._metrics = Metrics()
+        self._readiness = Readiness(
+            self._metrics,
+            canary_timeout_s=settings.canary_timeout_s,
+            canary_cache_s=settings.canary_cache_s,
+            canary_interval_s=settings.canary_interval_s,
+        )
+        core = Core(settings=settings, metrics=self._metrics, readiness=self._readiness)
+        app = create_app(core, keys)
+        self._server = Server(
+            uvicorn.Config(
+                app,
+                http=make_connection_type(settings.head_timeout_s, app.state.early_refusal.refuse),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                backlog=2048,
+                # Sessions refuse what is too large with a message; this bounds memory.
+                ws_max_size=4 * settings.max_live_message_bytes,
+                # One packet of well compressed messages would unpack into far too many.
+                ws_per_message_deflate=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._stop = asyncio.Event()
+
+    async def run(self) -> NoReturn:
+        """Serve until a signal or a fault, and end the process with a telling code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        starting = asyncio.create_task(self._start())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((serving, starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        exit_code = self._find_exit_code(starting)
+        await self._readiness.drain(0.0 if exit_code else self._settings.drain_timeout_s)
+        self._server.should_exit = True
+        await serving
+        if exit_code is ExitCode.DRAINED:
+            await self._readiness.close()
+        _leave(exit_code)
+
+    async def _start(self) -> None:
+        """Load the engines one after the other, prove them, say so, and watch them.
+
+        Returns when one has died.
+        """
+        models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
+        self._readiness.open(Classifier(models, self._metrics))
+        await self._readiness.wait_until_ready()
+        # What is loaded stays: a full collection of torch's and vLLM's objects would stop
+        # all requests for half a second, again and again.
+        gc.collect()
+        gc.freeze()
+        address = self._listener.getsockname()
+        print(_make_banner(address[0], address[1], models[0]), flush=True)
+        log("ready", models=[model.name for model in models])
+        await self._readiness.watch_engines()
+
+    def _load(self, checkpoint: Checkpoint) -> Model:
+        encoders = load_prompt_encoders(checkpoint)
+        from engine.vllm.engine import start_engine  # seconds: only once all else is known good
+
+        engine = start_engine(
+            checkpoint, make_engine_options(self._settings, len(self._checkpoints))
+        )
+        self._metrics.add_engine(checkpoint.name, engine.collectors)
+        return Model(
+            checkpoint=checkpoint,
+            engine=engine,
+            encoders=encoders,
+            admission=make_admission(self._settings),
+        )
+
+    def _find_exit_code(self, starting: asyncio.Task[None]) -> ExitCode:
+        if not starting.done():
+            return ExitCode.DRAINED
+        error = starting.exception()
+        if error is None:
+            return ExitCode.ENGINE_DEAD
+        if isinstance(error, CheckpointError):
+            print(f"service: {error}", file=sys.stderr)
+            return ExitCode.REFUSED
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        print(f"service: the engine did not start: {reason}", file=sys.stderr)
+        return ExitCode.START_FAILED
+
+
+def make_engine_options(settings: Settings, engines: int) -> EngineOptions:
+    """Return how each of so many engines shall run; they share a GPU's memory."""
+    return EngineOptions(
+        dtype=settings.dtype,
+        max_batched_tokens=settings.max_batched_tokens,
+        max_batched_items=settings.max_batched_items,
+        kv_cache_mib=settings.kv_cache_mib,
+        gpu_memory_fraction=settings.gpu_memory_fraction / engines,
+    )
+
+
+def make_admission(settings: Settings) -> Admission:
+    """Return the queue of one engine: two steps of work at a time, so that it never idles."""
+    return Admission(
+        max_waiting_items=settings.max_waiting_items,
+        max_waiting_tokens=settings.max_waiting_tokens,
+        max_running_items=2 * settings.max_batched_items,
+        max_running_tokens=2 * settings.max_batched_tokens,
+        max_wait_s=settings.max_wait_s,
+    )
+
+
+def _make_banner(host: str, port: int, model: Model) -> str:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    task = model.checkpoint.manifest.tasks[0]
+    example = orjson.dumps(EXAMPLES[task.label_set.kind]).decode()
+    return (
+        f"NCAL Serve is ready at {url} (docs at {url}/docs). Try: curl -s {url}{find_path(task)} "
+        f"-H 'content-type: application/json' -d '{example}'"
+    )
+
+
+def _leave(exit_code: ExitCode) -> NoReturn:
+    """Leave without goodbyes: all that was accepted is answered, and to take an interpreter
+    apart that has loaded torch takes seconds. A thread that still loads could not be stopped.
+    """
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

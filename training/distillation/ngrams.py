@@ -1,0 +1,94 @@
+"""Character n-grams and logistic regression: the bar to beat, and a teacher of another kind."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from contract.inputs import AnyInput, DialogueTurn, Turn
+from training.statistics.probabilities import Floats, Ints
+
+_UNKNOWN = -30.0  # the logit of a class that was never shown; finite, so that sums stay so
+
+
+class NgramClassifier:
+    """TF-IDF of character n-grams under multinomial logistic regression.
+
+    Texts are read three times: as they are (1 to 4 characters), with every number replaced by
+    its kind (1 to 5), and as their shape, of which no word is left (1 to 4). The target, what
+    was said before it and what was said after have vocabularies of their own. The classes are
+    not weighed; the logarithm of their prior is subtracted instead, as in logit adjustment
+    (Menon et al., ICLR 2021). `training/LOG.md` has what each of these is worth.
+    """
+
+    def __init__(self, items: Sequence[AnyInput], labels: Ints, classes: int) -> None:
+        """Fit to `items` and their `labels` (items,), indices below `classes`."""
+        fields = _split_fields(items)
+        vectorizers = [
+            (f"{column}/{reading.__name__}", _vectorize(reading, longest), column)
+            for column in range(fields.shape[1])
+            if any(fields[:, column])
+            for reading, longest in ((fold_forms, 4), (mask_numbers, 5), (keep_shape, 4))
+        ]
+        classifier = LogisticRegression(C=4.0, max_iter=300, tol=1e-3)
+        self._model = make_pipeline(ColumnTransformer(vectorizers), classifier)
+        self._model.fit(fields, labels)
+        self._classes = classes
+        counts = np.bincount(labels, minlength=classes)[self._model.classes_]
+        self._log_prior = np.log(counts / counts.sum())
+
+    def predict_logits(self, items: Sequence[AnyInput]) -> Floats:
+        """Logits (items, classes) that answer for a uniform prior."""
+        logits = np.full((len(items), self._classes), _UNKNOWN)
+        if len(items):
+            known = self._model.predict_log_proba(_split_fields(items)) - self._log_prior
+            logits[:, self._model.classes_] = np.maximum(known, _UNKNOWN)
+        return logits
+
+
+def fold_forms(text: str) -> str:
+    """Full-width forms as ASCII, small letters, one blank for many."""
+    folded = unicodedata.normalize("NFKC", text).lower()
+    return re.sub(r"\s+", " ", re.sub(r"_+", "_", folded))
+
+
+def mask_numbers(text: str) -> str:
+    """Every number by its kind: 0 a decimal, 1 one digit, 2 two or three, 4 four, 5 more."""
+    return re.sub(r"\d+(\.\d+)?", _name_kind, fold_forms(text))
+
+
+def keep_shape(text: str) -> str:
+    """Kinds of numbers, Latin letters, signs and blanks; what stands between them is one #."""
+    return re.sub(r"[^\x20-\x7e×÷°π√≈≠≤≥]+", "#", mask_numbers(text))
+
+
+def _name_kind(number: re.Match[str]) -> str:
+    kinds = {1: "1", 2: "2", 3: "2", 4: "4"}
+    return "0" if number[1] else kinds.get(len(number[0]), "5")
+
+
+def _vectorize(reading: Callable[[str], str], longest: int) -> TfidfVectorizer:
+    return TfidfVectorizer(
+        preprocessor=reading, analyzer="char", ngram_range=(1, longest), sublinear_tf=True, min_df=2
+    )
+
+
+def _split_fields(items: Sequence[AnyInput]) -> NDArray[np.object_]:
+    """Target (a turn with its speaker), what was said before it, and after it: (items, 3)."""
+    rows = np.empty((len(items), 3), dtype=object)
+    for place, item in enumerate(items):
+        if isinstance(item, DialogueTurn):
+            rows[place] = _join([item]), _join(item.previous), _join(item.following)
+        else:
+            rows[place] = item.text, "", ""
+    return rows
+
+
+def _join(turns: Iterable[Turn]) -> str:
+    return "".join(f"{turn.speaker[0]}:{turn.text}" for turn in turns)

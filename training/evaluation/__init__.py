@@ -1,0 +1,1 @@
+"""Measuring: held-out answers of cross-validation, finished checkpoints, ablations."""

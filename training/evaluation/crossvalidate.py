@@ -1,0 +1,198 @@
+"""Stratified k-fold cross-validation: scores for every example by a model that never saw it."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+from transformers import PreTrainedTokenizerBase
+
+from contract.labels import LabelSet
+from training.checkpoints.work_folder import claim_work, read_arrays, write_arrays
+from training.data.batches import build_encoder
+from training.data.examples import Example, strip_following
+from training.data.sampling import prior_shift, thin_out
+from training.data.support import Support, read_support
+from training.distillation.fit import fit
+from training.errors import BadInput
+from training.fitting.fit_data import gather
+from training.models.heads import read_head
+from training.models.model import assign_rows
+from training.models.prediction import predict_features, predict_scores
+from training.recipe.recipe import TrainRecipe
+
+MODES = ("retrospective", "live")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class HeldOut(NamedTuple):
+    """Out-of-fold scores of one task in one mode, and the true labels (n,).
+
+    `logits` (n, K) are raw but for the correction to a uniform prior where the loss needs
+    one; `uncorrected` (n, K) are without it. `folds` (n,) names the fold in which the item
+    was held out, `places` (n,) its position among all examples.
+    """
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    places: NDArray[np.int64]
+    uncorrected: NDArray[np.float32]
+
+
+def split_folds(examples: Sequence[Example], folds: int, seed: int) -> NDArray[np.int64]:
+    """Number of the fold of each example, shape (n,); stratified by task and class."""
+    strata = [f"{example.task}/{example.label}" for example in examples]
+    numbers = np.empty(len(examples), dtype=np.int64)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, held_out) in enumerate(splitter.split(np.zeros(len(examples)), strata)):
+        numbers[held_out] = number
+    return numbers
+
+
+def crossvalidate(
+    recipe: TrainRecipe,
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support | None = None,
+) -> dict[str, dict[str, HeldOut]]:
+    """Train once a fold; return task → mode → held-out scores.
+
+    Finished folds are kept in `recipe.work`, so a run that was broken off goes on with
+    the next one. Problems know one mode only, `retrospective`. An imbalance ratio thins out
+    what is trained on, never what is held out. `support` is what `read_support` returns;
+    None reads it.
+    """
+    train_folds(
+        recipe, examples, label_sets, tokenizer, support, folds=range(recipe.evaluation.folds)
+    )
+    return read_held_out(recipe, examples, label_sets)
+
+
+def train_folds(
+    recipe: TrainRecipe,
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support | None = None,
+    *,
+    folds: Sequence[int],
+) -> None:
+    """Train those of the folds that are not kept yet, for instance one on each machine.
+
+    Raises BadInput for a number that is none of the recipe's folds.
+    """
+    if strange := sorted(set(folds) - set(range(recipe.evaluation.folds))):
+        raise BadInput(
+            f"fold {strange[0]}: the recipe has {recipe.evaluation.folds} folds, from 0 on"
+        )
+    claim_work(recipe)
+    if support is None:
+        support = read_support(recipe)
+    numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
+    for fold in folds:
+        if not fold_file(recipe, fold).exists():
+            print(f"fold {fold + 1} of {recipe.evaluation.folds}", flush=True)
+            training = thin_out(recipe, [examples[i] for i in np.flatnonzero(numbers != fold)])
+            held_out = [examples[i] for i in np.flatnonzero(numbers == fold)]
+            arrays = _train_fold(recipe, fold, training, held_out, label_sets, tokenizer, support)
+            write_arrays(fold_file(recipe, fold), arrays)
+
+
+def fold_file(recipe: TrainRecipe, fold: int) -> Path:
+    """Where a finished fold is kept.
+
+    It holds raw scores (n, rows) by mode, the `shift` (rows,) to subtract from them, the
+    held-out features in coordinates of the head's span as `points` (n, rows), and the
+    `seconds` and `cpu_seconds` of the fit. Those of earlier releases hold scores alone.
+    """
+    return recipe.work / f"fold-{fold}.npz"
+
+
+def read_held_out(
+    recipe: TrainRecipe, examples: Sequence[Example], label_sets: Sequence[LabelSet]
+) -> dict[str, dict[str, HeldOut]]:
+    """What `crossvalidate` returns, from kept folds; BadInput if one is missing or not theirs."""
+    numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
+    width = sum(len(labels.labels) for labels in label_sets)
+    scores = {mode: np.empty((len(examples), width), dtype=np.float32) for mode in MODES}
+    shifts = np.zeros((len(examples), width), dtype=np.float32)
+    for fold in range(recipe.evaluation.folds):
+        arrays, inside = read_arrays(fold_file(recipe, fold)), numbers == fold
+        if any(arrays[mode].shape != (inside.sum(), width) for mode in MODES):
+            raise BadInput(
+                f"{fold_file(recipe, fold)}: holds {len(arrays[MODES[0]])} items, not the "
+                f"{inside.sum()} of this recipe and its data; remove it to train the fold anew"
+            )
+        for mode in MODES:
+            scores[mode][inside] = arrays[mode]
+        if "shift" in arrays:
+            shifts[inside] = arrays["shift"]
+    return _split_tasks(examples, label_sets, scores, shifts, numbers)
+
+
+def _train_fold(
+    recipe: TrainRecipe,
+    fold: int,
+    training: Sequence[Example],
+    held_out: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support,
+) -> Arrays:
+    start, cpu_start = time.perf_counter(), time.process_time()
+    run_folder = recipe.work / f"fold-{fold}"
+    model = fit(recipe, training, label_sets, tokenizer, run_folder=run_folder, support=support)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    encoder = build_encoder(tokenizer, recipe.prompt)
+    items = [example.item for example in held_out]
+    features = predict_features(model, encoder.encode(items), tokenizer.pad_token_id)
+    head = read_head(model).numpy()  # (rows, hidden)
+    retrospective = features @ head.T
+    live = retrospective.copy()
+    turns = [i for i, item in enumerate(items) if strip_following(item) != item]
+    if turns:
+        prompts = encoder.encode([strip_following(items[i]) for i in turns])
+        live[turns] = predict_scores(model, prompts, tokenizer.pad_token_id)
+    drawn = gather(recipe, training, support, label_sets, tokenizer).labelled
+    return {
+        "retrospective": retrospective,
+        "live": live,
+        "shift": prior_shift(recipe, drawn, label_sets),
+        "points": features @ np.linalg.qr(head.T).Q,
+        "seconds": np.array(seconds),
+        "cpu_seconds": np.array(cpu_seconds),
+    }
+
+
+def _split_tasks(
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    scores: dict[str, NDArray[np.float32]],
+    shifts: NDArray[np.float32],
+    numbers: NDArray[np.int64],
+) -> dict[str, dict[str, HeldOut]]:
+    rows = assign_rows(label_sets)
+    result: dict[str, dict[str, HeldOut]] = {}
+    for label_set in label_sets:
+        places = np.array([i for i, e in enumerate(examples) if e.task == label_set.task])
+        labels = np.array([examples[i].label for i in places])
+        cells = np.ix_(places, np.array(rows[label_set.task]))
+        result[label_set.task] = {
+            mode: HeldOut(
+                scores[mode][cells] - shifts[cells], labels, numbers[places], places,
+                scores[mode][cells],
+            )
+            for mode in list_modes(label_set)
+        }  # fmt: skip
+    return result
+
+
+def list_modes(label_set: LabelSet) -> tuple[str, ...]:
+    """The modes in which a task is measured: problems have no turn after."""
+    return MODES if label_set.kind == "dialogue-turn" else MODES[:1]

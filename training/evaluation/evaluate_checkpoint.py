@@ -1,0 +1,90 @@
+"""Measuring a finished checkpoint on labelled files: `python -m training evaluate`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contract.manifest import Manifest, hash_file
+from training.checkpoints.read_checkpoint import (
+    name_trained_on,
+    open_checkpoint,
+    read_labelled,
+    score_modes,
+)
+from training.data.recurrence import find_recurring
+from training.reporting.markdown_tables import align_table, tabulate_calibration, tabulate_summary
+from training.reporting.report import write_report
+from training.statistics.conformal import measure_sets
+from training.statistics.metrics import evaluate_task
+from training.statistics.scaling import Scaling
+
+Results = dict[str, dict[str, Any]]
+"""`TASK/MODE` → metrics."""
+
+
+def evaluate_checkpoint(
+    folder: Path,
+    data: Sequence[Path],
+    *,
+    format: str,
+    task: str,
+    training: Sequence[Path] = (),
+    output: Path | None = None,
+) -> Results:
+    """Answer every item as a server would and print how good the answers are.
+
+    Temperature, biases and thresholds are the manifest's. Dialogue turns are measured live and
+    retrospective. With `training` files the headline also stands without the items whose
+    text recurs there. With `output` the report is written there.
+    Raises BadInput for data or a checkpoint that a person must mend.
+    """
+    manifest, head = open_checkpoint(folder, task)
+    examples = read_labelled(data, format, head, folder)
+    known = read_labelled(training, format, head, folder) if training else []
+    items = [example.item for example in examples]
+    recurring = find_recurring(items, [each.item for each in known]) if training else None
+    labels = np.array([example.label for example in examples])
+    note = _describe(manifest, data, len(items))
+    if recurring is not None:
+        note += f" The texts of {recurring.sum():,} of them recur in the training files."
+    print(note)
+    scaling = Scaling.of(head)
+    raw = score_modes(folder, head, items)
+    logits = {mode: scaling.apply(scores) for mode, scores in raw.items()}
+    results = {
+        f"{task}/{mode}": evaluate_task(
+            scores,
+            labels,
+            head.label_set.ids,
+            np.array(head.training_prior),
+            recurring=recurring,
+        )
+        | {
+            "sets": measure_sets(
+                scores, labels, head.conformal_thresholds, head.conformal_coverage
+            ),
+            **scaling.describe(),
+        }
+        for mode, scores in logits.items()
+    }
+    for table in (tabulate_summary(results), tabulate_calibration(results)):
+        print(f"\n{align_table(table)}", end="")
+    if output is not None:
+        arrays = {f"{task}/{mode}": (scores, labels) for mode, scores in logits.items()}
+        write_report(output, results, arrays, [head.label_set], note=note)
+        print(f"\nreport {output / 'report.md'}")
+    return results
+
+
+def _describe(manifest: Manifest, data: Sequence[Path], items: int) -> str:
+    sha256 = {path.name: hash_file(path) for path in data}
+    described = (
+        f"Checkpoint {manifest.name} ({manifest.fingerprint}) on {items:,} items of "
+        f"{', '.join(f'{name} (sha256 {digest[:12]})' for name, digest in sha256.items())}."
+    )
+    if trained_on := name_trained_on(manifest, sha256):
+        names = ", ".join(trained_on)
+        described += f" It was trained on {names}: these figures say nothing about new texts."
+    return described

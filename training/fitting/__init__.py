@@ -1,0 +1,1 @@
+"""One fine-tuning run: the Trainer, and what surrounds it."""

@@ -1,0 +1,1 @@
+"""The backbone with its head: loading, adapters, features, scores."""

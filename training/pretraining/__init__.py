@@ -1,0 +1,1 @@
+"""A small decoder and its tokenizer, made from nothing."""

@@ -1,0 +1,1 @@
+"""Figures from scores: metrics, calibration, conformal sets, intervals. Only numpy and scipy."""

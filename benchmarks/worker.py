@@ -71,7 +71,7 @@ async def _run_engine(
 ) -> None:
     from engine.vllm.engine import start_engine
 
-    engine = start_engine(checkpoint, settings, engines=1)
+    engine = start_engine(checkpoint, make_engine_options(settings, engines=1))
     _answer(answers, {"ready": True})
     while line := await asyncio.to_thread(sys.stdin.buffer.readline):
         order = orjson.loads(line)

@@ -27,11 +27,13 @@ class EngineOptions:
 class Engine(Protocol):
     """Scores of one checkpoint; used from one event loop."""
 
-    collectors: Collector | None
-    """The engine's own metrics, to be shown beside the service's."""
-
     answered_at: float
     """Moment of `time.monotonic` of the latest scores; minus infinity before the first."""
+
+    @property
+    def collectors(self) -> Collector | None:
+        """The engine's own metrics, to be shown beside the service's."""
+        ...
 
     @property
     def is_alive(self) -> bool: ...

@@ -142,9 +142,8 @@ class Process:
         encoders = load_prompt_encoders(checkpoint)
         from engine.vllm.engine import start_engine  # seconds: only once all else is known good
 
-        engine = start_engine(
-            checkpoint, make_engine_options(self._settings, len(self._checkpoints))
-        )
+        options = make_engine_options(self._settings, engines=len(self._checkpoints))
+        engine = start_engine(checkpoint, options)
         self._metrics.add_engine(checkpoint.name, engine.collectors)
         return Model(
             checkpoint=checkpoint,
@@ -167,7 +166,7 @@ class Process:
         return ExitCode.START_FAILED
 
 
-def make_engine_options(settings: Settings, engines: int) -> EngineOptions:
+def make_engine_options(settings: Settings, *, engines: int) -> EngineOptions:
     """Return how each of so many engines shall run; they share a GPU's memory."""
     return EngineOptions(
         dtype=settings.dtype,

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
-    "contract", "engine", "tables", "labelling", "training", "service", "benchmarks", "deploy", "tests",
+    "contract", "engine", "tables", "labelling", "training", "service",
+    "benchmarks", "deploy", "tests",
 }  # fmt: skip
 PUBLIC_HOSTS = {"pypi.org", "download.pytorch.org"}
 

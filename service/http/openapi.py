@@ -1,4 +1,4 @@
-"""What FastAPI cannot see for itself: bodies are read by `service.http.bodies`, errors by a layer."""
+"""What FastAPI cannot see for itself: how bodies are read, and errors answered."""
 
 from typing import Any
 

@@ -25,11 +25,11 @@ from service.access.identification import (
     ExposureError,
     Identification,
     Security,
-    SecurityHeaders,
     check_exposure,
 )
 from service.access.rate_limit import Client, RateLimit
 from service.errors import RateLimited
+from service.http.security_headers import SecurityHeaders
 from service.observability.metrics import Metrics
 from service.observability.telemetry import Telemetry
 from tests.service.fake_service import run_fake_service

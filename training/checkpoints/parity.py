@@ -1,7 +1,8 @@
 """Proof that the exported checkpoint says the same in transformers and in vLLM.
 
 vLLM runs in a process of its own: it takes over threads and process groups of the one
-that it starts in. `python -m training.checkpoints.parity CHECKPOINT PROMPTS SCORES` is that process.
+that it starts in. `python -m training.checkpoints.parity CHECKPOINT PROMPTS SCORES` is
+that process.
 """
 
 import importlib.metadata

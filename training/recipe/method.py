@@ -22,7 +22,8 @@ class HeadRecipe(Settings):
 
     init: Literal["random", "label-words", "etf"] = "random"
     """`label-words`: the language model's output rows of the words of each label's names;
-    `etf`: for each task the vertices of a regular simplex (`training.losses.losses.simplex_etf`)."""
+    `etf`: for each task the vertices of a regular simplex
+    (`training.losses.losses.simplex_etf`)."""
     trainable: bool = True
     """False keeps the head as it starts; with `etf` the classifier of Yang et al. (2022)."""
 

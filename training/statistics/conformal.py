@@ -1,7 +1,8 @@
 """Thresholds of prediction sets, and how honest answers are on items that set nothing.
 
 Scaling and thresholds are set on items the model was not trained on, and both answer for a
-uniform prior; `contract.predictions` applies them. Arrays are as in `training.statistics.probabilities`.
+uniform prior; `contract.predictions` applies them. Arrays are as in
+`training.statistics.probabilities`.
 """
 
 import math

@@ -41,8 +41,8 @@ def evaluate_task(
 ) -> dict[str, Any]:
     """Every figure of one task on one set of items, ready for JSON.
 
-    `logits` (items, K) are calibrated (`training.statistics.scaling`) and answer for a uniform prior;
-    what calibrates an item must come from others. `labels` (items,) are indices
+    `logits` (items, K) are calibrated (`training.statistics.scaling`) and answer for a uniform
+    prior; what calibrates an item must come from others. `labels` (items,) are indices
     into `label_ids`, `prior` (K,) is the class mix of the training data. The answer is the
     most probable class under the uniform prior; `training_prior_answers` says how the most
     probable class under the training prior does. Calibration is measured under both priors,

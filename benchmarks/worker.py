@@ -18,6 +18,7 @@ import orjson
 from contract.inputs import Problem
 from contract.prompts import PromptEncoder
 from engine.checkpoint import Checkpoint, load_checkpoints, load_prompt_encoders
+from service.process import make_engine_options
 from service.settings import Settings
 
 TASK = "timss"

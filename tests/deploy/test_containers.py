@@ -72,6 +72,7 @@ def test_packages_are_a_layer_below_the_code(target: str) -> None:
     assert copies == [
         f"--from=packages-{target} /opt/venv /opt/venv",
         "contract contract",
+        "engine engine",
         "service service",
     ]
     assert f"environment.py /opt/venv {target} --image" in join_lines(stages[f"packages-{target}"])

@@ -3,7 +3,7 @@
 `python -m benchmarks.training_worker SYSTEM RECIPE ITEMS FOLDER` trains on so many examples
 and writes what it measured to FOLDER/measured.json. The systems:
 
-- `ours`: `training.distillation.fit`, as a recipe runs it.
+- `ours`: `training.fit`, as a recipe runs it.
 - `reference`: what NCAL's code and LLaMA-Factory do. transformers' own Trainer on
   `AutoModelForCausalLM`; the class's name and the end of text are appended to the prompt and
   are the only targets. Data order, padding and attention are the Trainer's defaults.
@@ -38,9 +38,9 @@ from transformers.trainer import DEFAULT_CALLBACKS
 from contract.labels import LabelSet
 from training.data.batches import build_encoder
 from training.data.examples import Example
-from training.distillation.fit import fit
+from training.evaluation.preparation import prepare
+from training.fit import fit
 from training.recipe.recipe import TrainRecipe
-from training.train import prepare
 
 System = Literal["ours", "reference", "reference-tuned"]
 SYSTEMS: tuple[System, ...] = get_args(System)

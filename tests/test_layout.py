@@ -79,6 +79,59 @@ def test_losses_need_only_torch() -> None:
         assert find_foreign_imports(source) == {"torch"}, source
 
 
+LAYERS = {
+    "service": (
+        "__main__", "command", "process", "app", "live", "api", "http", "readiness", "classifier",
+        "admission", "access", "observability", "schemas", "tasks", "settings", "errors",
+        "exit_codes", "__init__",
+    ),
+    "training": (
+        "__main__", "commands", "train", "evaluation", "checkpoints", "pretraining", "fit",
+        "students", "fitting", "models", "losses", "data", "reporting", "recipe", "statistics",
+        "files", "errors", "__init__",
+    ),
+}  # fmt: skip
+"""The rooms of the two big parts, from the top: each imports only from those after it."""
+
+
+def find_project_imports(source: Path) -> set[str]:
+    """Whole names of the project's modules that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.partition(".")[0] in PARTS}
+
+
+def find_room(part: str, module: str) -> str:
+    """The room of a module of the part: the first name behind the part's."""
+    room = module.split(".")[1]
+    return room if room in LAYERS[part] else "__init__"
+
+
+@pytest.mark.parametrize("part", LAYERS)
+def test_rooms_import_only_from_those_below(part: str) -> None:
+    layers = LAYERS[part]
+    for source in find_sources(part):
+        own = source.relative_to(ROOT / part).parts[0].removesuffix(".py")
+        assert own in layers, f"{source}: a room that the table of layers does not know"
+        for name in find_project_imports(source):
+            if name.startswith(f"{part}."):
+                room = find_room(part, name)
+                assert layers.index(room) >= layers.index(own), f"{source} imports {name}"
+
+
+@pytest.mark.parametrize("part", ["engine", "labelling", "service", "tables", "training"])
+def test_rooms_say_what_lives_in_them_and_stay_small(part: str) -> None:
+    for folder in {source.parent for source in find_sources(part)}:
+        init = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+        assert ast.get_docstring(init), f"{folder} does not say what lives in it"
+        modules = [path for path in folder.glob("*.py") if not path.stem.startswith("__")]
+        assert len(modules) <= 12, f"{folder} has {len(modules)} modules"
+
+
 def list_committed_texts() -> list[Path]:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:

@@ -176,7 +176,7 @@ def _export(options: Namespace) -> None:
 def _crossvalidate(options: Namespace) -> None:
     from training.evaluation.crossvalidate import train_folds
     from training.evaluation.cv_evaluation import evaluate, summarize
-    from training.train import prepare
+    from training.evaluation.preparation import prepare
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     if options.check:
@@ -203,7 +203,8 @@ def _baseline(options: Namespace) -> None:
 
 def _report(options: Namespace) -> None:
     from training.evaluation.cv_evaluation import report, summarize
-    from training.train import prepare, rewrite_card
+    from training.evaluation.preparation import prepare
+    from training.train import rewrite_card
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     label_sets, examples, _ = prepare(recipe)
@@ -265,8 +266,8 @@ def _ablate(options: Namespace) -> None:
 def _check(options: Namespace, recipe: TrainRecipe) -> None:
     from training.checkpoints.work_folder import check_work
     from training.data.support import read_support
+    from training.evaluation.preparation import prepare
     from training.fitting.tracking import check_trackers
-    from training.train import prepare
 
     check_trackers(recipe)
     _, examples, _ = prepare(recipe)

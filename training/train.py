@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from transformers import PreTrainedTokenizerBase
-
 from contract.labels import LabelSet
 from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
 from training.checkpoints.export import describe_measurement, export_checkpoint, write_card
@@ -11,18 +9,16 @@ from training.checkpoints.parity import check_engine_installed
 from training.checkpoints.work_folder import final_folder, keep_final, load_final
 from training.data.examples import (
     Example,
+    assign_rows,
     measure_prior,
-    read_examples,
-    read_label_sets,
-    report_repeats,
 )
 from training.data.sampling import thin_out
 from training.data.support import read_support
-from training.distillation.fit import fit
 from training.errors import BadInput
 from training.evaluation.crossvalidate import HeldOut
 from training.evaluation.cv_evaluation import Evaluation, evaluate, pool_modes, report
-from training.models.model import assign_rows, load_tokenizer
+from training.evaluation.preparation import prepare
+from training.fit import fit
 from training.recipe.recipe import TrainRecipe
 from training.statistics.conformal import fit_thresholds
 from training.statistics.scaling import fit_scaling
@@ -76,24 +72,6 @@ def check_exportable(recipe: TrainRecipe) -> None:
             "data, and a bias-free head cannot hold the correction; it can be cross-validated, "
             "but for a checkpoint use logit-adjusted or balanced-softmax"
         )
-
-
-def prepare(
-    recipe: TrainRecipe,
-) -> tuple[list[LabelSet], list[Example], PreTrainedTokenizerBase]:
-    """Read and check everything a run needs, short of the weights."""
-    known = read_label_sets(recipe.label_sets)
-    examples = read_examples(recipe.sources, known, folds=recipe.evaluation.folds)
-    label_sets = [known[task] for task in dict.fromkeys(source.task for source in recipe.sources)]
-    tokenizer = load_tokenizer(recipe.backbone)
-    try:
-        recipe.work.mkdir(parents=True, exist_ok=True)
-        recipe.output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"{recipe.work}: cannot be made: {error}; choose another `work`") from error
-    for line in report_repeats(examples):
-        print(line)
-    return label_sets, examples, tokenizer
 
 
 def build_tasks(

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from contract.labels import BUILT_IN, IRF, TIMSS
 from training.data.examples import read_examples
-from training.distillation.fit import fit
+from training.fit import fit
 from training.fitting.processes import is_first
 from training.fitting.trainer import CollapseTrainer
 from training.models.model import load_tokenizer

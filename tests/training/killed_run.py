@@ -8,7 +8,7 @@ from typing import Any
 
 from contract.labels import BUILT_IN, IRF, TIMSS
 from training.data.examples import read_examples
-from training.distillation.fit import fit
+from training.fit import fit
 from training.fitting.trainer import CollapseTrainer
 from training.models.model import load_tokenizer
 from training.recipe.recipe import TrainRecipe

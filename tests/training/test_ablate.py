@@ -79,8 +79,8 @@ def test_tables_state_what_the_folds_hold(recipe: Path, results: Path) -> None:
         corrected = [(f["retrospective"] - f["shift"])[:, :7].argmax(axis=1) for f in folds]
         recalls.append((answers, np.concatenate(corrected)))
     from training.evaluation.crossvalidate import split_folds
+    from training.evaluation.preparation import prepare
     from training.recipe.recipe import TrainRecipe
-    from training.train import prepare
 
     _, examples, _ = prepare(TrainRecipe.read(recipe))
     numbers = split_folds(examples, 2, 0)

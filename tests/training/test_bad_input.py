@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.tiny import make_backbone, make_data, make_recipe
 from training.__main__ import main
-from training.checkpoints.work_folder import write_text
+from training.files import write_text
 
 GOOD = {"id": "x", "question": "1+1=？", "class": "回忆"}
 

@@ -17,8 +17,9 @@ from contract.predictions import calibrate_logits, predict_set
 from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
 from training.__main__ import main
 from training.checkpoints.read_checkpoint import open_checkpoint, read_labelled, score_modes
+from training.data.examples import assign_rows
 from training.errors import BadInput
-from training.models.model import assign_rows, load_classifier, load_tokenizer
+from training.models.model import load_classifier, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from tests.training.tiny import DECODERS, make_backbone, make_data, make_recipe
 from training.data.batches import build_encoder
 from training.data.examples import Example, read_examples
 from training.data.sampling import split_validation
-from training.distillation.fit import fit
 from training.errors import BadInput
+from training.fit import fit
 from training.fitting.collapse_history import FILE_NAME, choose_sample
 from training.fitting.single_run import build_model
 from training.fitting.tracking import name_tracker_errors

@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 
 from contract.labels import IRF, TIMSS
 from tests.training.tiny import DECODERS, make_backbone, make_tokenizer
+from training.data.examples import assign_rows
 from training.errors import BadInput
 from training.models.model import (
     add_lora,
-    assign_rows,
     compute_features,
     find_last,
     load_classifier,

@@ -17,8 +17,8 @@ from tests.training import killed_run
 from tests.training.killed_run import BrokenOffError
 from tests.training.tiny import make_recipe
 from training.data.examples import read_examples
-from training.distillation.fit import fit
 from training.errors import BadInput
+from training.fit import fit
 from training.fitting.collapse_history import FILE_NAME
 from training.fitting.resume import RUN_FILE, open_run
 from training.fitting.trainer import CollapseTrainer

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import training.distillation.fit
+import training.fit
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training import killed_run
 from tests.training.killed_run import BrokenOffError
@@ -16,9 +16,9 @@ from tests.training.tiny import make_backbone, make_data, make_recipe, make_taug
 from training.data.batches import build_encoder
 from training.data.examples import Example, read_examples
 from training.data.support import read_support
-from training.distillation.fit import fit
-from training.distillation.teacher import Answers
+from training.fit import fit
 from training.fitting.single_run import fine_tune
+from training.fitting.teacher import Answers
 from training.fitting.trainer import CollapseTrainer
 from training.fitting.validation import Validation
 from training.models.model import load_tokenizer
@@ -62,7 +62,7 @@ def watch_runs(patch: pytest.MonkeyPatch, recipe: TrainRecipe) -> list[Run]:
         runs.append(Run(seed, arguments[-1].models, weights, answers))
         return model
 
-    patch.setattr(training.distillation.fit, "fine_tune", watch)
+    patch.setattr(training.fit, "fine_tune", watch)
     return runs
 
 

@@ -17,9 +17,9 @@ from tests.training.tiny import make_backbone, make_taught
 from training.data.batches import build_encoder
 from training.data.examples import UNLABELLED, Example, read_examples
 from training.data.support import read_support
-from training.distillation.fit import fit
-from training.distillation.teacher import Teacher, ask_ngrams, build_targets
 from training.errors import BadInput
+from training.fit import fit
+from training.fitting.teacher import Teacher, ask_ngrams, build_targets
 from training.fitting.trainer import CollapseTrainer
 from training.models.model import load_tokenizer
 from training.models.prediction import predict_scores
@@ -154,7 +154,7 @@ def test_damaged_answers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise BrokenOffError
 
     with monkeypatch.context() as patch, pytest.raises(BrokenOffError):
-        patch.setattr("training.distillation.fit.fine_tune", stop)
+        patch.setattr("training.fit.fine_tune", stop)
         run(recipe, tmp_path / "run")
     (tmp_path / "run" / "student-1" / "answers.npz").write_bytes(b"")
     with pytest.raises(BadInput, match=r"answers\.npz: cannot be read: .*remove it to train"):

@@ -10,12 +10,12 @@ import yaml
 
 from contract.labels import BUILT_IN
 from tests.training.tiny import make_backbone, make_data, make_recipe, write_lines
-from training.checkpoints.work_folder import read_arrays
 from training.data.batches import build_encoder
 from training.data.examples import read_examples
 from training.data.support import read_support
-from training.distillation.fit import fit
 from training.evaluation.crossvalidate import crossvalidate, fold_file
+from training.files import read_arrays
+from training.fit import fit
 from training.fitting.epoch_sampler import EpochSampler
 from training.fitting.validation import METRIC, Validation
 from training.models.heads import find_head
@@ -143,7 +143,7 @@ def test_support_is_read_once_for_all_folds(
         "training.evaluation.crossvalidate.read_support",
         lambda recipe: reads.append(recipe) or read_support(recipe),
     )
-    monkeypatch.setattr("training.distillation.fit.read_support", reads.append)
+    monkeypatch.setattr("training.fit.read_support", reads.append)
     examples = read_examples(recipe.sources, BUILT_IN, folds=2)
     crossvalidate(recipe, examples, LABEL_SETS, load_tokenizer(recipe.backbone))
     assert reads == [recipe]

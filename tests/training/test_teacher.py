@@ -11,13 +11,13 @@ from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training.tiny import make_backbone, make_data, make_recipe, make_taught
 from training.data.examples import UNLABELLED, Example, read_examples
 from training.data.support import read_support
-from training.distillation.fit import fit
-from training.distillation.ngrams import NgramClassifier
-from training.distillation.teacher import Teacher, ask_ngrams, build_targets
 from training.errors import BadInput
+from training.fit import fit
 from training.fitting.epoch_sampler import EpochSampler
+from training.fitting.teacher import Teacher, ask_ngrams, build_targets
 from training.losses.objective import Objective
 from training.models.model import load_tokenizer
+from training.models.ngrams import NgramClassifier
 from training.recipe.method import DistillationRecipe
 
 SETS = [TIMSS, IRF]

@@ -19,17 +19,17 @@ from contract.manifest import Manifest, read_manifest
 from tests.training.tiny import make_recipe, write_lines
 from training.__main__ import main
 from training.checkpoints.export import export_checkpoint
-from training.checkpoints.work_folder import check_work, read_arrays
 from training.data.batches import TrainingExamples, build_encoder
 from training.data.examples import read_examples
-from training.distillation.fit import LossError, fit
 from training.errors import BadInput
-from training.evaluation.crossvalidate import MODES, crossvalidate, split_folds
-from training.evaluation.cv_evaluation import evaluate, report
+from training.evaluation.crossvalidate import crossvalidate, split_folds
+from training.evaluation.cv_evaluation import evaluate
+from training.evaluation.preparation import prepare
+from training.files import read_arrays
+from training.fit import LossError, fit
 from training.models.model import load_tokenizer
 from training.models.prediction import predict_scores
 from training.recipe.recipe import TrainRecipe
-from training.train import prepare
 
 
 @pytest.fixture(scope="module")
@@ -141,25 +141,6 @@ def test_work_of_another_run_is_refused(
     finally:
         data.write_text(text, encoding="utf-8")
     assert main(["report", "--recipe", recipe, "export_dtype=float16", "name=other"]) == 0
-
-
-def test_folds_of_an_earlier_release_are_read(workplace: Path, checkpoint: Path) -> None:
-    """They hold scores alone, and nothing says whose they are."""
-    old = workplace / "old"
-    old.mkdir()
-    recipe = make_recipe(workplace, work=old)
-    for fold in (0, 1):
-        arrays = read_arrays(workplace / "work" / f"fold-{fold}.npz")
-        np.savez(old / f"fold-{fold}.npz", **{mode: arrays[mode] for mode in MODES})
-    label_sets, examples, tokenizer = prepare(recipe)
-    held_out, evaluation = report(recipe, label_sets, examples)
-    assert evaluation["irf"]["live"]["items"] == 48
-    assert "zero_shot" not in evaluation["irf"]["live"]
-    with pytest.raises(BadInput, match=r"optimisation\.epochs: 5 there, 3 now"):
-        # The checkpoint that they led to says what they were.
-        check_work(make_recipe(workplace, work=old, optimisation={"epochs": 3}))
-    again = crossvalidate(recipe, examples, label_sets, tokenizer)
-    assert np.array_equal(again["irf"]["live"].logits, held_out["irf"]["live"].logits)
 
 
 def test_the_report_states_variants_and_shows_collapse(workplace: Path, checkpoint: Path) -> None:

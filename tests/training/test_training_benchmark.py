@@ -24,8 +24,8 @@ from contract.labels import IRF, TIMSS
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from tests.training.tiny import make_backbone, make_data, make_recipe
 from training.data.batches import build_encoder
+from training.evaluation.preparation import prepare
 from training.recipe.recipe import AugmentationRecipe, TrainRecipe
-from training.train import prepare
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from contract.inputs import AnyInput
 from contract.manifest import CheckpointError, Manifest, Task, read_manifest
 from contract.prompts import PromptEncoder
-from training.data.examples import Example, read_examples, strip_following
+from training.data.examples import Example, list_modes, read_examples, strip_following
 from training.errors import BadInput
-from training.evaluation.crossvalidate import list_modes
 from training.models.model import load_tokenizer
 from training.models.prediction import predict_scores
 from training.recipe.recipe import SourceRecipe

@@ -5,18 +5,12 @@ recipe, data and backbone that was.
 """
 
 import json
-import secrets
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
@@ -24,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from contract.manifest import hash_file
 from training.data.examples import fingerprint_sources
 from training.errors import BadInput
+from training.files import write_text
 from training.fitting.collapse_history import FILE_NAME as COLLAPSE_NAME
 from training.recipe.recipe import TrainRecipe
 
@@ -40,22 +35,14 @@ _WITHOUT_EFFECT = {
 
 
 def check_work(recipe: TrainRecipe) -> None:
-    """Raise BadInput if `recipe.work` holds the folds or the model of another run.
-
-    Folds without `run.yaml`, of an earlier release, are judged by the recipe in the
-    checkpoint that they led to; without one they are taken at their word.
-    """
+    """Raise BadInput if `recipe.work` holds the folds or the model of another run."""
     path = recipe.work / _RUN_NAME
-    earlier = recipe.output / RECIPE_NAME
     try:
-        if path.exists():
-            stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-            before = _identify(TrainRecipe.model_validate(stored["recipe"]), stored["sha256"])
-            now = _identify(recipe, _fingerprint(recipe))
-        elif list(recipe.work.glob("fold-*.npz")) and earlier.exists():
-            before, now = _identify(TrainRecipe.read(earlier), {}), _identify(recipe, {})
-        else:
+        if not path.exists():
             return
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = _identify(TrainRecipe.model_validate(stored["recipe"]), stored["sha256"])
+        now = _identify(recipe, _fingerprint(recipe))
     except (OSError, KeyError, TypeError, ValidationError, yaml.YAMLError) as error:
         raise BadInput(
             f"{path}: cannot be read ({error}); remove {recipe.work} or choose another `work`"
@@ -73,49 +60,6 @@ def claim_work(recipe: TrainRecipe) -> None:
     run = {"recipe": recipe.model_dump(mode="json"), "sha256": _fingerprint(recipe)}
     text = yaml.safe_dump(run, allow_unicode=True, sort_keys=False)
     write_text(recipe.work / _RUN_NAME, text)
-
-
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an `.npz` whole or not at all: one that exists is finished."""
-    temporary = path.with_name(path.stem + ".partial.npz")
-    try:
-        np.savez(temporary, allow_pickle=False, **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BadInput(
-            f"{path}: cannot be written: {error}; free space and run again, "
-            "what was finished before is kept"
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; BadInput if it cannot be written."""
-    # Processes that share a run write the same file: each needs a temporary one of its own.
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # its folder may be what could not be made
-            temporary.unlink()
-        raise BadInput(
-            f"{path}: cannot be written: {error}; free space or choose another place"
-        ) from error
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what `write_arrays` wrote; BadInput if it is missing or damaged."""
-    try:
-        with np.load(path) as arrays:
-            return dict(arrays)
-    except FileNotFoundError as error:
-        raise BadInput(
-            f"{path}: not trained yet; run `python -m training crossvalidate`"
-        ) from error
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise BadInput(f"{path}: cannot be read: {error}; remove it to train it anew") from error
 
 
 def read_collapse(run_folder: Path) -> dict[str, list[dict[str, Any]]]:

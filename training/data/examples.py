@@ -25,6 +25,7 @@ _OWN_KINDS = {
 }
 
 
+MODES = ("retrospective", "live")
 UNLABELLED = -1
 """Label of an example that only a teacher can label."""
 
@@ -143,3 +144,18 @@ def _check_class_sizes(
                     f"class {label.id!r} of {task!r} has {counts[task, index]} examples, fewer "
                     f"than the {folds} folds; add examples or lower evaluation.folds"
                 )
+
+
+def assign_rows(label_sets: Sequence[LabelSet]) -> dict[str, list[int]]:
+    """Rows of `score.weight` of each task: one block after another."""
+    rows: dict[str, list[int]] = {}
+    start = 0
+    for label_set in label_sets:
+        rows[label_set.task] = list(range(start, start + len(label_set.labels)))
+        start += len(label_set.labels)
+    return rows
+
+
+def list_modes(label_set: LabelSet) -> tuple[str, ...]:
+    """The modes in which a task is measured: problems have no turn after."""
+    return MODES if label_set.kind == "dialogue-turn" else MODES[:1]

@@ -1,16 +1,12 @@
 """Examples that are trained on beside the labelled sources, but never held out or measured."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
-
-import torch
-from transformers import PreTrainedModel
+from typing import NamedTuple
 
 from contract.labels import LabelSet
 from training.data.examples import UNLABELLED, Example, read_examples, read_label_sets
 from training.data.recurrence import normalize_text
 from training.data.sampling import unlabelled_name
-from training.models.heads import find_head
 from training.recipe.recipe import SupportRecipe, TrainRecipe
 
 
@@ -61,19 +57,3 @@ def count_per_epoch(support: Sequence[SupportRecipe]) -> dict[str, int]:
         for each in support
         if each.per_epoch is not None
     }
-
-
-def drop_auxiliary(model: PreTrainedModel, label_sets: Sequence[LabelSet]) -> PreTrainedModel:
-    """Cut `score` down to the rows of the given label sets, which come first."""
-    names = [f"{labels.task}/{label_id}" for labels in label_sets for label_id in labels.ids]
-    head = find_head(model).detach()
-    if len(names) == len(head):
-        return model
-    score = torch.nn.Linear(head.shape[1], len(names), bias=False)
-    with torch.no_grad():
-        score.weight.copy_(head[: len(names)])
-    model.score = score
-    model.config.num_labels = cast(Any, model).num_labels = len(names)
-    model.config.id2label = dict(enumerate(names))
-    model.config.label2id = {name: index for index, name in enumerate(names)}
-    return model

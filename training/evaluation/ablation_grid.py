@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.labels import LabelSet
-from training.checkpoints.work_folder import check_work, read_arrays, read_collapse, write_text
+from training.checkpoints.work_folder import check_work, read_collapse
 from training.data.examples import Example, measure_prior
 from training.errors import BadInput
 from training.evaluation.crossvalidate import crossvalidate, fold_file, read_held_out
+from training.evaluation.preparation import prepare
+from training.files import read_arrays, write_text
 from training.recipe.recipe import TrainRecipe
 from training.reporting.ablation_report import Ablation, Cost, Measured, describe_ablation
 from training.statistics.metrics import group_classes
-from training.train import prepare
 
 
 class Cell(NamedTuple):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from training.data.examples import measure_prior, read_examples, read_label_sets
-from training.distillation.ngrams import NgramClassifier
 from training.evaluation.crossvalidate import split_folds
+from training.models.ngrams import NgramClassifier
 from training.recipe.recipe import TrainRecipe
 from training.statistics.conformal import cross_fit
 

@@ -11,20 +11,18 @@ from sklearn.model_selection import StratifiedKFold
 from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
-from training.checkpoints.work_folder import claim_work, read_arrays, write_arrays
+from training.checkpoints.work_folder import claim_work
 from training.data.batches import build_encoder
-from training.data.examples import Example, strip_following
+from training.data.examples import MODES, Example, assign_rows, list_modes, strip_following
 from training.data.sampling import prior_shift, thin_out
 from training.data.support import Support, read_support
-from training.distillation.fit import fit
 from training.errors import BadInput
+from training.files import read_arrays, write_arrays
+from training.fit import fit
 from training.fitting.fit_data import gather
 from training.models.heads import read_head
-from training.models.model import assign_rows
 from training.models.prediction import predict_features, predict_scores
 from training.recipe.recipe import TrainRecipe
-
-MODES = ("retrospective", "live")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -109,7 +107,7 @@ def fold_file(recipe: TrainRecipe, fold: int) -> Path:
 
     It holds raw scores (n, rows) by mode, the `shift` (rows,) to subtract from them, the
     held-out features in coordinates of the head's span as `points` (n, rows), and the
-    `seconds` and `cpu_seconds` of the fit. Those of earlier releases hold scores alone.
+    `seconds` and `cpu_seconds` of the fit.
     """
     return recipe.work / f"fold-{fold}.npz"
 
@@ -131,8 +129,7 @@ def read_held_out(
             )
         for mode in MODES:
             scores[mode][inside] = arrays[mode]
-        if "shift" in arrays:
-            shifts[inside] = arrays["shift"]
+        shifts[inside] = arrays["shift"]
     return _split_tasks(examples, label_sets, scores, shifts, numbers)
 
 
@@ -191,8 +188,3 @@ def _split_tasks(
             for mode in list_modes(label_set)
         }  # fmt: skip
     return result
-
-
-def list_modes(label_set: LabelSet) -> tuple[str, ...]:
-    """The modes in which a task is measured: problems have no turn after."""
-    return MODES if label_set.kind == "dialogue-turn" else MODES[:1]

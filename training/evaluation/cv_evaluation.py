@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
-from training.checkpoints.work_folder import check_work, read_arrays, read_collapse, write_arrays
+from training.checkpoints.work_folder import check_work, read_collapse
 from training.data.batches import build_encoder
-from training.data.examples import Example, measure_prior, strip_following
+from training.data.examples import (
+    MODES,
+    Example,
+    assign_rows,
+    list_modes,
+    measure_prior,
+    strip_following,
+)
 from training.data.recurrence import find_recurring
 from training.data.sampling import thin_out
 from training.data.support import Support
 from training.errors import BadInput
-from training.evaluation.crossvalidate import (
-    MODES,
-    HeldOut,
-    crossvalidate,
-    fold_file,
-    list_modes,
-    read_held_out,
-)
-from training.models.model import assign_rows
+from training.evaluation.crossvalidate import HeldOut, crossvalidate, fold_file, read_held_out
+from training.files import read_arrays, write_arrays
 from training.models.zero_shot import score_zero_shot
 from training.recipe.recipe import TrainRecipe
 from training.reporting.report import write_report
@@ -194,9 +194,7 @@ def _read_features(
     recipe: TrainRecipe, held_out: HeldOutByTask
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     """Held-out features of the first fold, which one model saw, in the span of its head."""
-    points = read_arrays(fold_file(recipe, 0)).get("points")
-    if points is None:  # a fold of an earlier release
-        return {}
+    points = read_arrays(fold_file(recipe, 0))["points"]
     inside = {task: modes["retrospective"] for task, modes in held_out.items()}
     places = np.sort(np.concatenate([each.places[each.folds == 0] for each in inside.values()]))
     return {

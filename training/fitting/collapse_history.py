@@ -18,10 +18,9 @@ from transformers import (
 
 from contract.labels import LabelSet
 from training.data.batches import build_encoder
-from training.data.examples import Example
+from training.data.examples import Example, assign_rows
 from training.losses.collapse_metrics import measure_collapse
 from training.models.heads import read_head
-from training.models.model import assign_rows
 from training.models.prediction import predict_features
 from training.recipe.recipe import TrainRecipe
 

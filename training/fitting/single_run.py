@@ -10,21 +10,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from contract.labels import LabelSet
 from training.data.batches import Collator, TrainingExamples, build_encoder
-from training.data.support import drop_auxiliary
-from training.distillation.teacher import Teacher, build_targets
 from training.fitting.collapse_history import CollapseHistory, choose_sample
 from training.fitting.epoch_sampler import EpochSampler
 from training.fitting.fit_data import Material
 from training.fitting.muon import MuonWithAdamW
 from training.fitting.processes import call_all, is_first, share
 from training.fitting.resume import describe_run, name_write_errors, open_run
+from training.fitting.teacher import Teacher, build_targets
 from training.fitting.tracking import RunEnd, name_project, name_tracker_errors
 from training.fitting.trainer import CollapseTrainer
 from training.fitting.trainer import LossError as LossError
 from training.fitting.trainer_arguments import build_arguments
 from training.fitting.validation import Validation
 from training.losses.objective import Objective
-from training.models.heads import fold_cosines, freeze_head, start_head
+from training.models.heads import drop_auxiliary, fold_cosines, freeze_head, start_head
 from training.models.model import add_lora, load_classifier, merge_lora
 from training.models.prediction import AnyModel, predict_features
 from training.recipe.recipe import TrainRecipe
@@ -37,7 +36,7 @@ def fine_tune(
 
     `seed` decides order and changes of the examples, and dropout; weights that are not the
     backbone's, and which examples are held back, are the recipe's seed's. The checkpoints stay
-    in `run_folder` until `close_run`. Raises as `training.distillation.fit.fit` does.
+    in `run_folder` until `close_run`. Raises as `training.fit.fit` does.
     """
     merged = call_all(_train, recipe, material, run_folder, teacher, seed)
     if torch.cuda.is_available():  # shards were put together on the CPU, but answer from the GPU

@@ -8,11 +8,10 @@ from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from training.data.batches import build_encoder
-from training.data.examples import Example, strip_following
+from training.data.examples import Example, assign_rows, strip_following
 from training.data.sampling import prior_shift
 from training.losses.losses import cosine_logits
 from training.models.heads import read_head
-from training.models.model import assign_rows
 from training.models.prediction import AnyModel, predict_features, predict_scores
 from training.recipe.recipe import TrainRecipe
 from training.statistics.probabilities import Floats

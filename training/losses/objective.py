@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from contract.labels import LabelSet
-from training.data.examples import UNLABELLED, Example
+from training.data.examples import UNLABELLED, Example, assign_rows
 from training.data.sampling import batch_prior
 from training.losses.losses import (
     classification_loss,
@@ -16,7 +16,6 @@ from training.losses.losses import (
     dot_regression,
     gather_with_gradient,
 )
-from training.models.model import assign_rows
 from training.recipe.recipe import TrainRecipe
 
 

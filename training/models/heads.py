@@ -1,7 +1,7 @@
 """Where the linear head starts, and how a head trained on cosines becomes a linear one."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,9 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.labels import Label, LabelSet
+from training.data.examples import assign_rows
 from training.errors import BadInput
 from training.losses.losses import simplex_etf
-from training.models.model import assign_rows
 from training.models.prediction import AnyModel
 from training.recipe.method import HeadRecipe
 
@@ -140,3 +140,19 @@ def _draw_etf(label_set: LabelSet, hidden: int, seed: int) -> Tensor:
         return simplex_etf(len(label_set.labels), hidden, seed=seed)
     except ValueError as error:
         raise BadInput(f"label set {label_set.task!r}: {error}; use head.init random") from error
+
+
+def drop_auxiliary(model: PreTrainedModel, label_sets: Sequence[LabelSet]) -> PreTrainedModel:
+    """Cut `score` down to the rows of the given label sets, which come first."""
+    names = [f"{labels.task}/{label_id}" for labels in label_sets for label_id in labels.ids]
+    head = find_head(model).detach()
+    if len(names) == len(head):
+        return model
+    score = torch.nn.Linear(head.shape[1], len(names), bias=False)
+    with torch.no_grad():
+        score.weight.copy_(head[: len(names)])
+    model.score = score
+    model.config.num_labels = cast(Any, model).num_labels = len(names)
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: index for index, name in enumerate(names)}
+    return model

@@ -21,16 +21,6 @@ from training.errors import BadInput
 from training.recipe.method import LoraRecipe
 
 
-def assign_rows(label_sets: Sequence[LabelSet]) -> dict[str, list[int]]:
-    """Rows of `score.weight` of each task: one block after another."""
-    rows: dict[str, list[int]] = {}
-    start = 0
-    for label_set in label_sets:
-        rows[label_set.task] = list(range(start, start + len(label_set.labels)))
-        start += len(label_set.labels)
-    return rows
-
-
 def load_tokenizer(backbone: str) -> PreTrainedTokenizerBase:
     """Load the backbone's tokenizer; it must have a chat template. Pads on the right."""
     if not Path(backbone).is_dir() and backbone.count("/") != 1:

@@ -81,7 +81,7 @@ class LossRecipe(Settings):
 
 class StudentsRecipe(Settings):
     """Models fitted first, which label the unlabelled texts with the teacher for the model that
-    is kept (`training.distillation.students`). Each costs a run on the tasks of those texts."""
+    is kept (`training.students`). Each costs a run on the tasks of those texts."""
 
     count: int = Field(default=1, ge=1)
     per_epoch: int | None = Field(default=None, ge=1)
@@ -89,7 +89,7 @@ class StudentsRecipe(Settings):
 
 
 class DistillationRecipe(Settings):
-    """Learning from a teacher beside the labels (`training.distillation.teacher`)."""
+    """Learning from a teacher beside the labels (`training.fitting.teacher`)."""
 
     weights: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = Field(min_length=1)
     """Task → share of the teacher's answer in the target of a labelled example; the rest is its

@@ -9,14 +9,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from contract.labels import LabelSet
 from training.data.examples import Example
 from training.data.support import Support, read_support
-from training.distillation.students import answer_unlabelled, ask_students, forget_students
-from training.distillation.teacher import Teacher, ask_ngrams
 from training.fitting.fit_data import gather
 from training.fitting.processes import is_first
 from training.fitting.resume import close_run
 from training.fitting.single_run import fine_tune
+from training.fitting.teacher import Teacher, ask_ngrams
 from training.fitting.trainer import LossError as LossError
 from training.recipe.recipe import TrainRecipe
+from training.students import answer_unlabelled, ask_students, forget_students
 
 
 def fit(

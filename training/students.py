@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from training.checkpoints.work_folder import read_arrays, write_arrays
 from training.data.batches import build_encoder
+from training.data.examples import assign_rows
 from training.data.sampling import prior_shift
 from training.data.support import Support, count_per_epoch
-from training.distillation.teacher import Answers, Teacher
+from training.files import read_arrays, write_arrays
 from training.fitting.fit_data import Material
 from training.fitting.processes import is_first
 from training.fitting.resume import check_same, close_run, describe_run, drop_checkpoints
 from training.fitting.single_run import fine_tune
-from training.models.model import assign_rows
+from training.fitting.teacher import Answers, Teacher
 from training.models.prediction import predict_scores
 from training.recipe.recipe import TrainRecipe
 
@@ -36,7 +36,7 @@ def ask_students(
     They learn the tasks of the unlabelled texts alone, from the same examples and `ngrams` as
     the model after them, each with a seed of its own; they hold nothing back. Answers are kept
     in `run_folder` until `forget_students`, so a run that was killed goes on with the next
-    student. Raises as `training.distillation.fit.fit` does.
+    student. Raises as `training.fit.fit` does.
     """
     answers = []
     folders = _list_folders(recipe, run_folder)

@@ -16,8 +16,8 @@ from sklearn.model_selection import StratifiedKFold
 from contract.labels import LabelSet
 from training.data.examples import UNLABELLED, Example
 from training.data.sampling import batch_prior
-from training.distillation.ngrams import NgramClassifier
 from training.errors import BadInput
+from training.models.ngrams import NgramClassifier
 from training.recipe.method import DistillationRecipe
 from training.statistics.probabilities import Floats, take_softmax
 

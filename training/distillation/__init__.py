@@ -1,1 +1,0 @@
-"""A whole fit: its teachers and students, and the runs that they teach."""

@@ -14,6 +14,7 @@ CHECKPOINT  ?= service/checkpoints/ncal-mini
 PYTEST_ARGS ?=
 FILE        ?=
 LABEL_ARGS  ?=
+EXTRA       ?=
 
 VENV  := $(if $(filter cpu,$(ACCELERATOR)),.venv,.venv-$(ACCELERATOR))
 RUN   := $(VENV)/bin/python
@@ -23,11 +24,13 @@ PARTS := contract engine tables labelling training service benchmarks deploy tes
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help serve label test lint typecheck pytest format lock checkpoint benchmark \
-        benchmark-training soak audit clean environment dev-environment
+.PHONY: help setup serve label test lint typecheck pytest format lock checkpoint benchmark \
+        benchmark-training pictures soak audit clean environment dev-environment
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(if $(EXTRA),dev-environment,environment) ## Only the environment; EXTRA=training (or any other word) adds training and tests.
 
 serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu.
 	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)"
@@ -66,6 +69,9 @@ benchmark: dev-environment ## Measure the service beside its peers; BENCHMARK_AR
 
 benchmark-training: dev-environment ## Measure the trainer beside the reference method.
 	@$(RUN) -m benchmarks.training $(BENCHMARK_ARGS)
+
+pictures: dev-environment ## Make the pictures of docs/ anew.
+	@$(RUN) -m docs.pictures
 
 soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS passes options.
 	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)

@@ -22,7 +22,8 @@ DIALOGUE = (
 )
 _SPEAKERS = {"teacher": "师", "student": "生"}
 _SHOWN = 3  # labels under a text
-_BAR = 150
+_BAR = 130
+_LINE = 26  # characters of a text beside its labels
 
 
 class Answered(NamedTuple):
@@ -41,13 +42,13 @@ def draw_answers(checkpoint: Path) -> str:
         *answer(checkpoint, manifest, "irf", dialogue),
     ]
     shapes = [make_text(24, 30, "a problem", size=13, colour=GREY)]
-    shapes += _draw_card(problem, 42)
-    shapes.append(make_text(24, 158, "a tutoring dialogue", size=13, colour=GREY))
+    shapes += _draw_card(problem, 40)
+    shapes.append(make_text(24, 144, "a tutoring dialogue", size=13, colour=GREY))
     for index, turn in enumerate(turns):
-        shapes += _draw_card(turn, 170 + index * 84)
+        shapes += _draw_card(turn, 154 + index * 84)
     note = f"answers of {manifest.name} ({manifest.fingerprint}), its three most probable labels each"
-    shapes.append(make_text(24, 440, note, size=11, colour=GREY))
-    return make_drawing(860, 454, note, shapes)
+    shapes.append(make_text(24, 424, note, size=11, colour=GREY))
+    return make_drawing(860, 438, note, shapes)
 
 
 def answer(
@@ -80,12 +81,18 @@ def _spell(item: AnyInput) -> str:
     return f"{_SPEAKERS[item.speaker]}：{item.text}"
 
 
+def _part(text: str) -> list[str]:
+    """One line or two, parted behind a comma."""
+    if len(text) <= _LINE:
+        return [text]
+    place = text.rfind("，", 0, _LINE) + 1
+    return [text[:place], text[place:]]
+
+
 def _draw_card(answered: Answered, y: float) -> list[str]:
-    shapes = [make_box(20, y, 820, 74 if len(answered.text) < 24 else 90, "#f7f9fb")]
-    half = answered.text if len(answered.text) < 24 else answered.text[:22]
-    shapes.append(make_text(36, y + 30, half, size=15))
-    if half != answered.text:
-        shapes.append(make_text(36, y + 56, answered.text[22:], size=15))
+    shapes = [make_box(20, y, 820, 74, "#f7f9fb")]
+    for index, line in enumerate(_part(answered.text)):
+        shapes.append(make_text(36, y + 30 + index * 24, line, size=15))
     for row, (label, name, share) in enumerate(answered.labels):
         line = y + 20 + row * 20
         first = row == 0
@@ -95,5 +102,5 @@ def _draw_card(answered: Answered, y: float) -> list[str]:
             make_text(498 + share * _BAR, line + 4, f"{share:.2f}", size=12, bold=first),
         ]
         if first:
-            shapes.append(make_text(700, line + 4, name, size=12, colour=GREY))
+            shapes.append(make_text(668, line + 4, name, size=12, colour=GREY))
     return shapes

@@ -50,11 +50,15 @@ def make_text(
 
 def make_paragraph(x: float, y: float, text: str, *, columns: int, size: float = 11) -> list[str]:
     """Lines of at most so many characters, one under the other."""
-    lines = textwrap.wrap(text, columns)
     return [
         make_text(x, y + index * size * 1.3, line, size=size, colour=GREY)
-        for index, line in enumerate(lines)
+        for index, line in enumerate(wrap(text, columns))
     ]
+
+
+def wrap(text: str, columns: int) -> list[str]:
+    """Lines of at most so many characters; no marks of code."""
+    return textwrap.wrap(text.replace("`", ""), columns)
 
 
 def make_arrow(

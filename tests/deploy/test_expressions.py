@@ -98,7 +98,7 @@ def test_each_alert_has_a_unit_test_and_a_section_in_the_handbook() -> None:
         path.read_text(encoding="utf-8")
         for path in (ROOT / "deploy/prometheus/tests").glob("*.test.yml")
     )
-    handbook = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    handbook = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
     for alert in read_alerts():
         assert f"alertname: {alert.where}\n" in tests
         assert f"`{alert.where}`" in handbook

@@ -1,12 +1,13 @@
-"""What the bundled checkpoint answers to a few texts of our own: the first picture of the README."""
+"""What the bundled checkpoint answers to a few texts of our own: the README's first picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from contract.inputs import AnyInput, DialogueTurn, Problem, Turn
+from contract.inputs import AnyInput, Problem, Turn
 from contract.interaction import cut_windows
 from contract.manifest import Manifest, read_manifest
 from contract.predictions import calibrate_logits, select_rows
@@ -37,22 +38,20 @@ def draw_answers(checkpoint: Path) -> str:
     """One problem and one dialogue with their labels, as the service would answer."""
     manifest = read_manifest(checkpoint)
     dialogue = cut_windows(DIALOGUE, manifest.task("irf").window, "retrospective")
-    problem, *turns = [
-        *answer(checkpoint, manifest, "timss", [PROBLEM]),
-        *answer(checkpoint, manifest, "irf", dialogue),
-    ]
+    (problem,) = answer(checkpoint, manifest, "timss", [PROBLEM])
+    turns = answer(checkpoint, manifest, "irf", dialogue)
     shapes = [make_text(24, 30, "a problem", size=13, colour=GREY)]
     shapes += _draw_card(problem, 40)
     shapes.append(make_text(24, 144, "a tutoring dialogue", size=13, colour=GREY))
     for index, turn in enumerate(turns):
         shapes += _draw_card(turn, 154 + index * 84)
-    note = f"answers of {manifest.name} ({manifest.fingerprint}), its three most probable labels each"
+    note = f"answers of {manifest.name} ({manifest.fingerprint}), the three most probable labels"
     shapes.append(make_text(24, 424, note, size=11, colour=GREY))
     return make_drawing(860, 438, note, shapes)
 
 
 def answer(
-    checkpoint: Path, manifest: Manifest, name: str, items: list[Problem] | list[DialogueTurn]
+    checkpoint: Path, manifest: Manifest, name: str, items: Sequence[AnyInput]
 ) -> list[Answered]:
     """Labels of inputs by transformers, float32; the same as the service's to 1e-5."""
     task = manifest.task(name)
@@ -63,9 +62,8 @@ def answer(
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
     prompts = encoder.encode(items)
     answered: list[Answered] = []
-    for item, scores in zip(
-        items, predict_scores(model.eval(), prompts, model.config.pad_token_id), strict=True
-    ):
+    scored = predict_scores(model.eval(), prompts, model.config.pad_token_id)
+    for item, scores in zip(items, scored, strict=True):
         probabilities = calibrate_logits(task, select_rows(task, scores.tolist()))
         ranked = sorted(
             zip(task.label_set.labels, probabilities, strict=True), key=lambda pair: -pair[1]
@@ -94,13 +92,15 @@ def _draw_card(answered: Answered, y: float) -> list[str]:
     for index, line in enumerate(_part(answered.text)):
         shapes.append(make_text(36, y + 30 + index * 24, line, size=15))
     for row, (label, name, share) in enumerate(answered.labels):
-        line = y + 20 + row * 20
+        middle = y + 20 + row * 20
         first = row == 0
         shapes += [
-            make_text(480, line + 4, label, size=13, bold=first, anchor="end"),
-            make_bar(492, line - 6, max(1.0, share * _BAR), 12, "#0072B2" if first else "#a9cfe6"),
-            make_text(498 + share * _BAR, line + 4, f"{share:.2f}", size=12, bold=first),
+            make_text(480, middle + 4, label, size=13, bold=first, anchor="end"),
+            make_bar(
+                492, middle - 6, max(1.0, share * _BAR), 12, "#0072B2" if first else "#a9cfe6"
+            ),
+            make_text(498 + share * _BAR, middle + 4, f"{share:.2f}", size=12, bold=first),
         ]
         if first:
-            shapes.append(make_text(668, line + 4, name, size=12, colour=GREY))
+            shapes.append(make_text(668, middle + 4, name, size=12, colour=GREY))
     return shapes

@@ -17,7 +17,7 @@ _FILLS = {
 }  # fmt: skip
 _BOXES = {
     "training": (20, 40, 230, 88), "service": (310, 40, 230, 88), "labelling": (600, 40, 230, 88),
-    "engine": (340, 190, 200, 92), "tables": (630, 190, 160, 92), "contract": (20, 345, 810, 64),
+    "engine": (340, 190, 200, 98), "tables": (630, 190, 160, 98), "contract": (20, 345, 810, 64),
 }  # fmt: skip
 """Part → left, top, width, height."""
 _LANES = {"training": 135, "service": 325, "labelling": 812, "engine": 440, "tables": 710}

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
 INK, GREY, LINE = "#1f2933", "#5f6c7b", "#9aa5b1"
-_FONT = "font-family=\"'Helvetica Neue', Arial, 'Noto Sans CJK SC', 'WenQuanYi Zen Hei', sans-serif\""
+_FONT = (
+    "font-family=\"'Helvetica Neue', Arial, 'Noto Sans CJK SC', 'WenQuanYi Zen Hei', sans-serif\""
+)
 _ARROW = (
     '<marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
     f'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{GREY}"/></marker>'

@@ -58,7 +58,7 @@ HEALTHCHECK --interval=10s --timeout=7s --start-period=900s --retries=3 \
 
 
 FROM base AS gpu
-# Where Triton finds what it would need a C compiler for (deploy/README.md, Images).
+# Where Triton finds what it would need a C compiler for (docs/operating.md, Images).
 ENV PYTHONPATH=/opt/venv/prebuilt \
     TRITON_CACHE_MANAGER=prebuilt_triton:PrebuiltCache
 COPY --from=packages-gpu /opt/venv /opt/venv

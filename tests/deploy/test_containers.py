@@ -182,7 +182,7 @@ def find_settings(file: str) -> set[str]:
     return set(re.findall(r"\bNCAL_[A-Z_]+", text))
 
 
-SETTERS = ["Dockerfile", "docker-compose.yml", *OVERRIDES, "deploy/README.md"]
+SETTERS = ["Dockerfile", "docker-compose.yml", *OVERRIDES, "docs/operating.md"]
 
 
 @pytest.mark.parametrize("file", SETTERS)

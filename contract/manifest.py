@@ -15,6 +15,8 @@ FORMAT_VERSION = 2
 """2 has the biases of `Task`; checkpoints of version 1 are read as they were written."""
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "model.safetensors"
+GRAPH_NAME = "model.onnx"
+"""The same network as a graph, whose weights are the bytes of WEIGHTS_NAME."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from contract.inputs import Problem
 from contract.manifest import CheckpointError, Manifest, Task, check_disjoint, read_manifest
 from contract.prompts import PromptEncoder
+from engine.tokenizer import CheckpointTokenizer
 
 BUNDLED_CHECKPOINT = Path(__file__).resolve().parents[1] / "service" / "checkpoints" / "ncal-mini"
 """What is served when nothing else is asked for."""
@@ -51,17 +52,13 @@ def load_checkpoints(directories: Sequence[Path]) -> list[Checkpoint]:
 
 def load_prompt_encoders(checkpoint: Checkpoint) -> dict[str, PromptEncoder]:
     """Return a prompt encoder for each task of the checkpoint, by task name."""
-    from transformers import AutoTokenizer  # slow to import: only when it is needed
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.directory, local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = CheckpointTokenizer(checkpoint.directory)
         return {
             task.label_set.task: _make_encoder(tokenizer, task)
             for task in checkpoint.manifest.tasks
         }
-    except Exception as error:  # a damaged file can make transformers raise anything
+    except Exception as error:  # a damaged file can make the tokenizer raise anything
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"the tokenizer of {checkpoint.directory} cannot be used "
@@ -69,7 +66,7 @@ def load_prompt_encoders(checkpoint: Checkpoint) -> dict[str, PromptEncoder]:
         ) from error
 
 
-def _make_encoder(tokenizer: object, task: Task) -> PromptEncoder:
+def _make_encoder(tokenizer: CheckpointTokenizer, task: Task) -> PromptEncoder:
     encoder = PromptEncoder(
         tokenizer,  # type: ignore[arg-type]
         version=task.prompt_version,

@@ -2,7 +2,7 @@
 
 
 class EngineError(Exception):
-    """Base of the two."""
+    """Base of them all."""
 
 
 class EngineFailed(EngineError):
@@ -11,3 +11,7 @@ class EngineFailed(EngineError):
 
 class EngineDead(EngineError):
     """The engine will never compute anything again."""
+
+
+class EngineRefused(EngineError):
+    """The engine cannot run as it is asked to; the message is one line with the remedy."""

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import openvino
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from contract.manifest import GRAPH_NAME, CheckpointError
@@ -198,9 +197,7 @@ class OpenVinoEngine:
             )
             step = [self._pending[index] for index in chosen]
             taken = set(chosen)
-            self._pending = [
-                work for index, work in enumerate(self._pending) if index not in taken
-            ]
+            self._pending = [work for index, work in enumerate(self._pending) if index not in taken]
             for work in self._pending:
                 work.passes += 1
         return step
@@ -272,9 +269,7 @@ def _choose_precision(core: Any, options: EngineOptions) -> str:
     if options.dtype == "bfloat16" and "BF16" not in core.get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     ):
-        raise EngineRefused(
-            "this processor does not compute in bfloat16; choose --dtype float32"
-        )
+        raise EngineRefused("this processor does not compute in bfloat16; choose --dtype float32")
     return _PRECISIONS[options.dtype]
 
 

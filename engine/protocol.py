@@ -14,6 +14,8 @@ class EngineOptions:
 
     dtype: Dtype
     """Arithmetic of the engine."""
+    threads: int
+    """CPU threads of the engine."""
     max_batched_tokens: int
     """Prompt tokens in one step."""
     max_batched_items: int

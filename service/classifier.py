@@ -16,6 +16,7 @@ from contract.predictions import calibrate_logits, predict_set, select_rows
 from contract.prompts import Prompt, PromptEncoder
 from engine import errors as engine_errors
 from engine.checkpoint import Checkpoint
+from engine.choice import EngineChoice
 from engine.protocol import Engine
 from service.admission.admission import Admission
 from service.admission.fair_queue import Priority
@@ -41,6 +42,7 @@ class Model:
 
     checkpoint: Checkpoint
     engine: Engine
+    choice: EngineChoice
     admission: Admission
     encoders: dict[str, PromptEncoder]
     """By task name."""

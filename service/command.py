@@ -17,7 +17,8 @@ def main(arguments: list[str]) -> ExitCode:
     """Run the service; what is imported late is slow, and a wrong setting needs none of it."""
     from contract.manifest import CheckpointError
     from engine.checkpoint import load_checkpoints
-    from engine.vllm.environment import prepare_environment
+    from engine.choice import choose_engine, prepare_engine
+    from engine.errors import EngineRefused
     from service.access.api_keys import ApiKeys, KeyFormatError
     from service.access.identification import ExposureError, check_exposure
     from service.observability.logs import configure_logs
@@ -28,12 +29,15 @@ def main(arguments: list[str]) -> ExitCode:
         check_exposure(settings.host, keys, allow_no_key=settings.allow_no_key)
         checkpoints = load_checkpoints(settings.checkpoint)
         configure_logs(settings.log_level)
-        prepare_environment(settings.engine_threads)
+        choice = choose_engine(settings.engine)
+        # One thread of Rust per tokenizing thread: the other cores belong to the engine.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        prepare_engine(choice, settings.engine_threads)
         os.environ[_LOG_LEVEL] = settings.log_level
         from service.process import bind_socket, serve
 
-        serve(settings, checkpoints, keys, bind_socket(settings))
-    except (SettingsError, KeyFormatError, ExposureError, CheckpointError) as error:
+        serve(settings, checkpoints, choice, keys, bind_socket(settings))
+    except (SettingsError, KeyFormatError, ExposureError, CheckpointError, EngineRefused) as error:
         print(f"service: {error}", file=sys.stderr)
         return ExitCode.REFUSED
 

@@ -2,21 +2,23 @@
 
 import asyncio
 import gc
+import importlib.util
 import multiprocessing
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import orjson
 import uvicorn
-import uvloop
 
 from contract.manifest import CheckpointError
 from engine.checkpoint import Checkpoint, load_prompt_encoders
+from engine.choice import EngineChoice, start_engine
+from engine.errors import EngineRefused
 from engine.protocol import EngineOptions
 from service.access.api_keys import ApiKeys
 from service.admission.admission import Admission
@@ -49,11 +51,24 @@ def bind_socket(settings: Settings) -> socket.socket:
 
 
 def serve(
-    settings: Settings, checkpoints: list[Checkpoint], keys: ApiKeys, listener: socket.socket
+    settings: Settings,
+    checkpoints: list[Checkpoint],
+    choice: EngineChoice,
+    keys: ApiKeys,
+    listener: socket.socket,
 ) -> NoReturn:
     """Run the service to its end, which is that of the process."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Process(settings, checkpoints, keys, listener).run())
+    with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
+        runner.run(Process(settings, checkpoints, choice, keys, listener).run())
+
+
+def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it exists: not on Windows."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 class Server(uvicorn.Server):
@@ -71,13 +86,15 @@ class Process:
         self,
         settings: Settings,
         checkpoints: list[Checkpoint],
+        choice: EngineChoice,
         keys: ApiKeys,
         listener: socket.socket,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
+        self._choice = choice
         self._listener = listener
-        self._metrics = Metrics()
+        self._metrics = Metrics(engine=choice.name)
         self._readiness = Readiness(
             self._metrics,
             canary_timeout_s=settings.canary_timeout_s,
@@ -108,7 +125,7 @@ class Process:
         """Serve until a signal or a fault, and end the process with a telling code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            _handle_signal(loop, number, self._stop.set)
         serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stop.wait())
@@ -126,6 +143,7 @@ class Process:
 
         Returns when one has died.
         """
+        log("engine", **self._choice._asdict())
         models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
         self._readiness.open(Classifier(models, self._metrics))
         await self._readiness.wait_until_ready()
@@ -140,14 +158,13 @@ class Process:
 
     def _load(self, checkpoint: Checkpoint) -> Model:
         encoders = load_prompt_encoders(checkpoint)
-        from engine.vllm.engine import start_engine  # seconds: only once all else is known good
-
         options = make_engine_options(self._settings, engines=len(self._checkpoints))
-        engine = start_engine(checkpoint, options)
+        engine = start_engine(self._choice, checkpoint, options)
         self._metrics.add_engine(checkpoint.name, engine.collectors)
         return Model(
             checkpoint=checkpoint,
             engine=engine,
+            choice=self._choice,
             encoders=encoders,
             admission=make_admission(self._settings),
         )
@@ -158,7 +175,7 @@ class Process:
         error = starting.exception()
         if error is None:
             return ExitCode.ENGINE_DEAD
-        if isinstance(error, CheckpointError):
+        if isinstance(error, CheckpointError | EngineRefused):
             print(f"service: {error}", file=sys.stderr)
             return ExitCode.REFUSED
         reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
@@ -166,10 +183,20 @@ class Process:
         return ExitCode.START_FAILED
 
 
+def _handle_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, react: Callable[[], None]
+) -> None:
+    try:
+        loop.add_signal_handler(number, react)
+    except NotImplementedError:  # on Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(react))
+
+
 def make_engine_options(settings: Settings, *, engines: int) -> EngineOptions:
     """Return how each of so many engines shall run; they share a GPU's memory."""
     return EngineOptions(
         dtype=settings.dtype,
+        threads=settings.engine_threads,
         max_batched_tokens=settings.max_batched_tokens,
         max_batched_items=settings.max_batched_items,
         kv_cache_mib=settings.kv_cache_mib,

@@ -236,6 +236,10 @@ class ModelDescription(_Form):
     weights_sha256: str
     created: str
     base_model: str
+    engine: str
+    """Its name and version, as in `openvino 2026.4.1`."""
+    engine_reason: str
+    """Why it was chosen."""
     engine_alive: bool
     queue: QueueDescription
     parity: dict[str, Any] | None

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
+    engine: Literal["auto", "vllm", "openvino"] = "auto"
+    """What computes: vLLM, made for GPUs, or OpenVINO, made for CPUs. `auto` takes vLLM where it
+    is installed and sees a GPU, else OpenVINO."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the engine. float32 is what exports are proven with; take bfloat16 for a
     7B on a GPU."""
@@ -56,7 +59,7 @@ class Settings(BaseSettings):
     max_batched_items: int = Field(default=128, ge=1)
     """Items in one step of the engine."""
     kv_cache_mib: int = Field(default=256, ge=16)
-    """Memory for the key/value cache of each engine on a CPU."""
+    """Memory for the key/value cache of each vLLM engine on a CPU."""
     gpu_memory_fraction: float = Field(default=0.9, gt=0.0, le=1.0)
     """Share of the GPU's memory for weights and cache, divided among the engines."""
 

@@ -61,6 +61,8 @@ def _describe_model(model: Model) -> ModelDescription:
         weights_sha256=manifest.weights_sha256,
         created=manifest.created,
         base_model=manifest.base_model,
+        engine=f"{model.choice.name} {model.choice.version}",
+        engine_reason=model.choice.reason,
         engine_alive=model.engine.is_alive,
         queue=QueueDescription(
             waiting_items=admission.waiting_items,

@@ -45,13 +45,13 @@ class Metrics:
     over a series that appears with its first event misses that event.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, engine: str = "none") -> None:
         self.registry = CollectorRegistry()
         self._others: list[Collector] = [REGISTRY]
         self._add_request_metrics()
         self._add_item_metrics()
         self._add_task_metrics()
-        self._add_engine_metrics()
+        self._add_engine_metrics(engine)
         self._add_queue_gauges()
         self._remember_series()
         self._start_at_zero()
@@ -144,7 +144,7 @@ class Metrics:
             registry=registry,
         )
 
-    def _add_engine_metrics(self) -> None:
+    def _add_engine_metrics(self, engine: str) -> None:
         registry = self.registry
         self.engine_up = Gauge(
             "ncal_engine_up",
@@ -167,8 +167,8 @@ class Metrics:
             ["model", "fingerprint", "task"],
             registry=registry,
         )
-        build_info = Gauge("ncal_build_info", "1.", ["version"], registry=registry)
-        build_info.labels(__version__).set(1)
+        build_info = Gauge("ncal_build_info", "1.", ["version", "engine"], registry=registry)
+        build_info.labels(__version__, engine).set(1)
 
     def _add_queue_gauges(self) -> None:
         registry = self.registry

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from contract.manifest import Manifest
 from contract.prompts import PromptEncoder
 from engine.checkpoint import Checkpoint
+from engine.choice import EngineChoice
 from engine.errors import EngineDead
 from service.access.api_keys import ApiKeys
 from service.admission.admission import Admission
@@ -108,6 +109,7 @@ def make_model(manifest: Manifest, settings: Settings) -> tuple[Model, FakeEngin
     model = Model(
         checkpoint=checkpoint,
         engine=engine,
+        choice=EngineChoice("openvino", "1.0", "asked for"),
         admission=Admission(
             max_waiting_items=settings.max_waiting_items,
             max_waiting_tokens=settings.max_waiting_tokens,

@@ -266,7 +266,7 @@ async def test_metrics_count_what_happened() -> None:
     assert after['ncal_training_prior{"label": "recall", "task": "timss"}'] == pytest.approx(1 / 28)
     info = {"model": "example", "fingerprint": "0" * 12, "task": "irf"}
     assert after["ncal_model_info" + json.dumps(info, sort_keys=True)] == 1
-    assert after["ncal_build_info" + json.dumps({"version": __version__})] == 1
+    assert after["ncal_build_info" + json.dumps({"engine": "none", "version": __version__})] == 1
 
 
 async def test_what_alerts_count_exists_before_the_first_error() -> None:

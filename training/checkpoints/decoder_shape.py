@@ -125,15 +125,13 @@ def _read_frequencies(path: Path, config: dict[str, Any], size: int) -> NDArray[
     return frequencies
 
 
-def _scale_as_llama3(
-    frequencies: NDArray[np.float32], rope: dict[str, Any]
-) -> NDArray[np.float32]:
+def _scale_as_llama3(frequencies: NDArray[np.float32], rope: dict[str, Any]) -> NDArray[np.float32]:
     """Slow rotations are divided by the factor, fast ones kept, those between interpolated."""
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
     turns = rope["original_max_position_embeddings"] * frequencies / (2 * math.pi)
     share = np.clip((turns - low) / (high - low), 0.0, 1.0)
     scaled = (1.0 - share) * frequencies / rope["factor"] + share * frequencies
-    return scaled.astype(np.float32)
+    return np.asarray(scaled, np.float32)
 
 
 def _refuse(path: Path, what: str, known: str) -> None:

@@ -102,7 +102,9 @@ def test_the_graph_gives_the_logits_of_transformers(
     random = np.random.default_rng(0)
     prompts = [random.integers(1, 50, length).tolist() for length in (17, 1, 40, 2, 9)]
     with torch.no_grad():
-        expected = np.stack([model(torch.tensor([each]), use_cache=False).logits[0].numpy() for each in prompts])
+        expected = np.stack(
+            [model(torch.tensor([each]), use_cache=False).logits[0].numpy() for each in prompts]
+        )
     found = run_graph(tmp_path, prompts)
     assert np.abs(found - expected).max() < 2e-4 * max(1.0, np.abs(expected).max())
     assert np.abs(expected[0] - expected[1]).max() > 1e-2  # else anything would do

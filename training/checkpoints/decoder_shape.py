@@ -91,7 +91,7 @@ def _read_shape(path: Path, config: dict[str, Any]) -> DecoderShape:
 
 
 def _read_windows(architecture: str, config: dict[str, Any]) -> tuple[int | None, ...]:
-    layers = config["num_hidden_layers"]
+    layers: int = config["num_hidden_layers"]
     if architecture.startswith("Mistral"):
         return (config["sliding_window"],) * layers
     if not architecture.startswith("Qwen2") or not config["use_sliding_window"]:

@@ -34,30 +34,33 @@ _SHUTDOWN_S = 5.0
 
 
 class StepMetrics:
-    """What the engine says of its steps."""
+    """What the engine of a model says of its steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
         self.registry = CollectorRegistry()
         self.duration = Histogram(
             "ncal_engine_step_duration_seconds",
-            "Time of one step of the embedded engine",
+            "Time of one step of the embedded engine.",
+            ["model"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
             registry=self.registry,
-        )
+        ).labels(model)
         self.items = Histogram(
             "ncal_engine_step_items",
-            "Items of one step",
+            "Items of one step.",
+            ["model"],
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
-        )
+        ).labels(model)
         self.tokens = Counter(
-            "ncal_engine_tokens", "Prompt tokens computed", registry=self.registry
-        )
+            "ncal_engine_tokens_total", "Prompt tokens computed.", ["model"], registry=self.registry
+        ).labels(model)
         self.padding = Counter(
-            "ncal_engine_padding_tokens",
-            "Tokens computed beside them, to fill steps up to their longest item",
+            "ncal_engine_padding_tokens_total",
+            "Tokens computed beside them, to fill steps up to their longest item.",
+            ["model"],
             registry=self.registry,
-        )
+        ).labels(model)
 
 
 class _Work:
@@ -96,7 +99,7 @@ class OpenVinoEngine:
         self._max_tokens = checkpoint.max_tokens
         self._step_tokens = options.max_batched_tokens
         self._step_items = options.max_batched_items
-        self._metrics = StepMetrics()
+        self._metrics = StepMetrics(checkpoint.name)
         self.collectors = self._metrics.registry
         self.answered_at = -math.inf
         """Moment of `time.monotonic` of the latest scores."""

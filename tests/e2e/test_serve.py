@@ -181,7 +181,11 @@ def test_the_service_describes_itself(client: httpx.Client) -> None:
     assert client.get("/health/ready").status_code == 200
     assert client.get("/docs").status_code == 200
     metrics = client.get("/metrics").text
-    for name in ("ncal_engine_up{", "vllm:request_success_total{", "process_resident_memory_bytes"):
+    for name in (
+        "ncal_engine_up{",
+        "ncal_engine_step_items_count{",
+        "process_resident_memory_bytes",
+    ):
         assert f"\n{name}" in metrics
 
 
@@ -195,9 +199,26 @@ def test_logs_hold_no_word_of_what_was_sent(service: ServiceProcess, client: htt
     assert "小菲" not in "\n".join(lines)
 
 
-def test_a_hung_engine_trips_readiness_and_comes_back(
-    service: ServiceProcess, client: httpx.Client
-) -> None:
+def test_a_hung_engine_trips_readiness_and_comes_back(tmp_path: Path) -> None:
+    with (
+        start_service(tmp_path, "--engine", "vllm", *PATIENT) as service,
+        httpx.Client(base_url=service.url, timeout=60) as client,
+    ):
+        check_that_vllm_answers(client)
+        hang_and_come_back(service, client)
+
+
+def check_that_vllm_answers(client: httpx.Client) -> None:
+    (model,) = client.get("/models").json()["models"]
+    assert (model["engine"].partition(" ")[0], model["engine_reason"]) == ("vllm", "asked for")
+    batch = client.post("/classify/problem/batch", json={"items": [{"text": PROBLEMS[0]}] * 3})
+    assert batch.json()["ok"] == 3
+    metrics = read_metrics(client)
+    assert "\nvllm:request_success_total{" in metrics
+    assert 'ncal_build_info{engine="vllm",' in metrics
+
+
+def hang_and_come_back(service: ServiceProcess, client: httpx.Client) -> None:
     (engine,) = service.find_engines()
     os.kill(engine, signal.SIGSTOP)
     try:
@@ -277,7 +298,7 @@ def test_a_killed_engine_fails_what_is_pending_and_ends_the_process(tmp_path: Pa
             os.kill(first, signal.SIGKILL)
             return list(await asyncio.gather(slow, single))
 
-    checkpoints = ("--checkpoint", first, "--checkpoint", str(second))
+    checkpoints = ("--engine", "vllm", "--checkpoint", first, "--checkpoint", str(second))
     with start_service(tmp_path, *checkpoints, *PATIENT) as service:
         check_both_checkpoints(service)
         batch, single = asyncio.run(kill_under_load(service))

@@ -150,7 +150,7 @@ async def kill_while_streaming(service: ServiceProcess) -> list[dict[str, Any]]:
 
 
 def test_a_killed_engine_ends_a_stream_with_a_line(tmp_path: Path) -> None:
-    with start_service(tmp_path) as service:
+    with start_service(tmp_path, "--engine", "vllm") as service:
         *results, end = asyncio.run(kill_while_streaming(service))
         assert service.process.wait(60) == 3
     assert end["reason"] == "engine-dead"

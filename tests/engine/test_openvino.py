@@ -55,7 +55,7 @@ def read_samples(engine: OpenVinoEngine) -> dict[str, float]:
         sample.name: sample.value
         for metric in engine.collectors.collect()
         for sample in metric.samples
-        if not sample.labels
+        if set(sample.labels) == {"model"}
     }
 
 

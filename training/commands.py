@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from contract.manifest import Manifest
+from contract.manifest import GRAPH_NAME, Manifest
+from training.errors import BadInput
 from training.recipe.recipe import SourceRecipe, TrainRecipe
 
 _FORMATS = get_args(SourceRecipe.model_fields["format"].annotation)
@@ -44,7 +45,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     _add_crossvalidate(
         add("crossvalidate", _crossvalidate, "Measure a recipe by cross-validation and report")
     )
-    _add_recipe(add("export", _export, "Write the checkpoint of a finished run, training nothing"))
+    _add_export(add("export", _export, "Write the checkpoint of a finished run, training nothing"))
     _add_recipe(add("report", _report, "Write the report again from kept folds"))
     _add_evaluate(add("evaluate", _evaluate, "Measure a finished checkpoint on labelled files"))
     _add_calibrate(
@@ -63,6 +64,21 @@ def _add_recipe(command: argparse.ArgumentParser, *, check: bool = False) -> Non
             action="store_true",
             help="check recipe and data, load no weights, train nothing",
         )
+    command.epilog = f"{_OVERRIDES}, for instance optimisation.seed=1."
+    command.set_defaults(overrides=[])
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="YAML file with every choice of the run"
+    )
+    what.add_argument(
+        "--onnx-only",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="only add model.onnx, which the embedded engine reads, to a finished checkpoint",
+    )
     command.epilog = f"{_OVERRIDES}, for instance optimisation.seed=1."
     command.set_defaults(overrides=[])
 
@@ -167,6 +183,15 @@ def _train(options: Namespace) -> None:
 
 
 def _export(options: Namespace) -> None:
+    if options.onnx_only:
+        from training.checkpoints.onnx_graph import write_graph
+
+        try:
+            write_graph(options.onnx_only)
+        except OSError as error:
+            raise BadInput(f"{options.onnx_only}: cannot be written: {error}") from error
+        print(f"graph {options.onnx_only / GRAPH_NAME}")
+        return
     from training.train import export
 
     recipe = TrainRecipe.read(options.recipe, options.overrides)

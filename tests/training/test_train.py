@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import training.losses.objective
 from contract.labels import BUILT_IN, IRF, TIMSS
-from contract.manifest import Manifest, read_manifest
+from contract.manifest import GRAPH_NAME, Manifest, read_manifest
+from engine.graph_check import check_graph
 from tests.training.tiny import make_recipe, write_lines
 from training.__main__ import main
 from training.checkpoints.export import export_checkpoint
@@ -86,6 +87,11 @@ def test_it_loads_unchanged_in_transformers(checkpoint: Path) -> None:
     assert model.score.weight.shape == (15, 64) and model.score.bias is None
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     assert tokenizer.chat_template and tokenizer.padding_side == "right"
+
+
+def test_it_has_a_graph_for_the_embedded_engine(checkpoint: Path) -> None:
+    check_graph(checkpoint)
+    assert (checkpoint / GRAPH_NAME).stat().st_size < 100_000
 
 
 def test_it_has_learned(workplace: Path, checkpoint: Path) -> None:

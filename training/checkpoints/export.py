@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from contract.inputs import AnyInput
 from contract.manifest import WEIGHTS_NAME, Manifest, Task, hash_file, write_manifest
 from contract.prompts import Prompt
+from training.checkpoints.onnx_graph import write_graph
 from training.checkpoints.parity import prove_parity
 from training.checkpoints.work_folder import RECIPE_NAME
 from training.data.batches import build_encoder
@@ -36,6 +37,7 @@ def export_checkpoint(
     try:
         staging.mkdir(parents=True)
         _save_model(model, tokenizer, staging, getattr(torch, recipe.export_dtype))
+        _add_graph(staging)
         prompts = _choose_prompts(recipe, tokenizer, examples)
         manifest = Manifest(
             name=recipe.name,
@@ -101,6 +103,14 @@ def _save_model(
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
         path.write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _add_graph(folder: Path) -> None:
+    """Write `model.onnx`; what cannot have one is served by vLLM alone."""
+    try:
+        write_graph(folder)
+    except BadInput as error:
+        print(f"no model.onnx for the embedded engine: {error}")
 
 
 def _choose_prompts(

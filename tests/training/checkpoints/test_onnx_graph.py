@@ -1,6 +1,8 @@
 """The graph beside the weights says what transformers says, for every decoder it knows."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from transformers import (
 )
 
 from contract.manifest import GRAPH_NAME, WEIGHTS_NAME
+from engine.checkpoint import BUNDLED_CHECKPOINT
+from training.__main__ import main
 from training.checkpoints.onnx_graph import write_graph
 from training.errors import BadInput
 
@@ -156,3 +160,21 @@ def test_weights_that_are_no_safetensors_file(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS_NAME).write_bytes(b"\xff" * 64)
     with pytest.raises(BadInput, match="is no safetensors file"):
         write_graph(tmp_path)
+
+
+def test_the_command_writes_the_bundled_graph_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(BUNDLED_CHECKPOINT, folder, copy_function=os.link)
+    (folder / GRAPH_NAME).unlink()
+    assert main(["export", "--onnx-only", str(folder)]) == 0
+    assert capsys.readouterr().out == f"graph {folder / GRAPH_NAME}\n"
+    assert (folder / GRAPH_NAME).read_bytes() == (BUNDLED_CHECKPOINT / GRAPH_NAME).read_bytes()
+
+
+def test_the_command_refuses_what_is_no_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "--onnx-only", str(tmp_path / "nowhere")]) == 2
+    assert "is no configuration of a decoder" in capsys.readouterr().err

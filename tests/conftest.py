@@ -1,6 +1,12 @@
 """What holds for every test."""
 
+import os
+
 import pytest
+
+# The models of tests are tiny: a second thread would only spin, and the other core is another
+# worker's. torch reads it when it is imported, and every process that a test starts inherits it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,11 +17,11 @@ from engine.checkpoint import Checkpoint
 from engine.choice import EngineChoice
 from engine.errors import EngineDead
 from service.access.api_keys import ApiKeys
-from service.admission.admission import Admission
 from service.app import create_app
 from service.classifier import Classifier, Model
 from service.http.request_context import Core
 from service.observability.metrics import Metrics
+from service.process import make_admission
 from service.readiness import Readiness
 from service.settings import Settings
 from tests.contract.characters import CharacterTokenizer
@@ -110,12 +110,7 @@ def make_model(manifest: Manifest, settings: Settings) -> tuple[Model, FakeEngin
         checkpoint=checkpoint,
         engine=engine,
         choice=EngineChoice("openvino", "1.0", "asked for"),
-        admission=Admission(
-            max_waiting_items=settings.max_waiting_items,
-            max_waiting_tokens=settings.max_waiting_tokens,
-            max_running_items=settings.max_batched_items,
-            max_running_tokens=settings.max_batched_tokens,
-        ),
+        admission=make_admission(settings),
         encoders={
             task.label_set.task: PromptEncoder(
                 tokenizer,
@@ -133,8 +128,11 @@ def make_model(manifest: Manifest, settings: Settings) -> tuple[Model, FakeEngin
 async def run_fake_service(
     *manifests: Manifest, keys: ApiKeys | None = None, **changes: Any
 ) -> AsyncIterator[FakeService]:
-    """Yield a service; `changes` are settings. `engine` is that of the first manifest."""
-    settings = Settings(**changes)
+    """Yield a service; `changes` are settings. `engine` is that of the first manifest.
+
+    Unless it is told otherwise it refuses nobody for how long the wait would be.
+    """
+    settings = Settings(**{"max_wait_s": 60.0} | changes)
     metrics = Metrics()
     readiness = Readiness(
         metrics,

@@ -4,6 +4,7 @@ import asyncio
 import math
 from typing import Any
 
+import httpx
 import pytest
 
 from contract.labels import IRF, TIMSS
@@ -225,7 +226,7 @@ async def test_a_batch_with_too_many_items_is_told_of_streams() -> None:
 
 
 async def test_a_batch_that_finds_no_room_is_refused_before_any_work() -> None:
-    limits = {"max_waiting_items": 4, "max_batched_items": 2}
+    limits = {"max_waiting_items": 4, "max_batched_items": 1}
     async with run_fake_service(**limits) as service:
         service.engine.open.clear()
         body = {"items": [PROBLEM] * 5}
@@ -241,6 +242,32 @@ async def test_a_batch_that_finds_no_room_is_refused_before_any_work() -> None:
     assert len(service.engine.scored) == 5
 
 
+async def test_who_would_wait_too_long_is_refused() -> None:
+    """The queue is the one that the process makes of its settings."""
+    limits = {"max_batched_items": 1, "max_batched_tokens": 64, "max_wait_s": 1e-6}
+    async with run_fake_service(**limits) as service:
+
+        async def ask(**headers: str) -> httpx.Response:
+            return await service.client.post("/classify/problem", json=PROBLEM, headers=headers)
+
+        service.engine.open.clear()
+        first = [asyncio.ensure_future(ask()) for _ in range(20)]
+        while service.classifier.read_queues().items < 18:
+            await asyncio.sleep(0.01)
+        service.engine.open.set()  # how fast a queue drains is known from here on
+        assert {response.status_code for response in await asyncio.gather(*first)} == {200}
+        service.engine.open.clear()
+        held = [asyncio.ensure_future(ask()) for _ in range(3)]
+        while service.classifier.read_queues().items < 1:
+            await asyncio.sleep(0.01)
+        refused = await ask(**{"X-Request-Timeout": "5"})
+        service.engine.open.set()
+        assert {response.status_code for response in await asyncio.gather(*held)} == {200}
+    assert refused.status_code == 503
+    assert refused.json()["detail"] == "the wait would be too long; try again later"
+    assert int(refused.headers["retry-after"]) >= 1
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -249,7 +276,7 @@ async def test_a_batch_that_finds_no_room_is_refused_before_any_work() -> None:
     ],
 )
 async def test_what_would_never_find_room_is_not_told_to_try_again(path: str, body: Any) -> None:
-    async with run_fake_service(max_waiting_items=4, max_batched_items=2) as service:
+    async with run_fake_service(max_waiting_items=4, max_batched_items=1) as service:
         response = await service.client.post(path, json=body)
     assert response.status_code == 413
     assert "retry-after" not in response.headers
@@ -320,7 +347,7 @@ async def test_a_long_batch_is_tokenized_in_parts_and_stays_in_order() -> None:
 
 async def test_many_requests_at_once_all_get_their_own_answer() -> None:
     texts = [f"{number}加{number}等于几？" for number in range(60)]
-    async with run_fake_service(max_batched_items=4) as service:
+    async with run_fake_service(max_batched_items=2) as service:
         responses = await asyncio.gather(
             *(service.client.post("/classify/problem", json={"text": text}) for text in texts)
         )

@@ -314,7 +314,7 @@ async def test_an_overloaded_service_says_so_in_time() -> None:
         stage.join() as dialogue,
     ):
         stage.engine.open.clear()
-        others = [asyncio.create_task(stage.label_alone(0, live=True)) for _ in range(2)]
+        others = [asyncio.create_task(stage.label_alone(0, live=True)) for _ in range(3)]
         await wait_until(lambda: stage.admission.waiting_items == 1)
         await dialogue.say_turn(1)
         error = await dialogue.hear()

@@ -166,7 +166,7 @@ async def test_a_dead_engine_fails_what_is_pending_and_all_probes() -> None:
 
 
 async def test_what_waits_for_a_dead_engine_is_told_so() -> None:
-    async with run_fake_service(max_batched_items=2) as service:
+    async with run_fake_service(max_batched_items=1) as service:
         service.engine.open.clear()
         body = {"items": [PROBLEM] * 6}
         batch = asyncio.ensure_future(service.client.post("/classify/problem/batch", json=body))
@@ -289,7 +289,7 @@ async def test_what_alerts_count_exists_before_the_first_error() -> None:
 
 
 async def test_the_queue_is_visible_while_it_waits() -> None:
-    async with run_fake_service(max_batched_items=2) as service:
+    async with run_fake_service(max_batched_items=1) as service:
         service.engine.open.clear()
         requests = [
             asyncio.ensure_future(service.client.post("/classify/problem", json=PROBLEM))

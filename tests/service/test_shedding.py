@@ -71,7 +71,7 @@ class Crowd(NamedTuple):
 
 @asynccontextmanager
 async def crowd(**options: Any) -> AsyncIterator[Crowd]:
-    """One item runs and hangs, one waits, and there is room for no other."""
+    """Two items run and hang, one waits, and there is room for no other."""
     options = {"max_batched_items": 1, "max_waiting_items": 1, **options}
     manifests = options.pop("manifests", ())
     async with run_fake_service(*manifests, **options) as service:
@@ -80,12 +80,13 @@ async def crowd(**options: Any) -> AsyncIterator[Crowd]:
             made = Crowd(service, address)
             headers = {"Authorization": f"Bearer {KEY}"}
             service.engine.open.clear()
-            held = [await made.connect() for _ in range(2)]
+            held = [await made.connect() for _ in range(3)]
             admission = service.classifier.models[0].admission
-            for caller, full in zip(held, ("running_items", "waiting_items"), strict=True):
+            for taken, caller in enumerate(held, 1):
                 caller.send(**headers)
-                while not getattr(admission, full):
+                while admission.running_items + admission.waiting_items < taken:
                     await asyncio.sleep(0.001)
+            assert admission.waiting_items == 1
             yield made
             service.engine.open.set()
             for caller in held:
@@ -180,8 +181,8 @@ async def test_a_key_is_asked_for_first() -> None:
 
 
 async def test_refusals_count_against_the_rate_limit() -> None:
-    limits = {"rate_limit_items_per_s": 0.001, "rate_limit_burst_items": 4.0}
-    async with crowd(**limits) as crowded:  # two of the four are spent on the crowd
+    limits = {"rate_limit_items_per_s": 0.001, "rate_limit_burst_items": 5.0}
+    async with crowd(**limits) as crowded:  # three of the five are spent on the crowd
         caller = await crowded.connect()
         assert [(await caller.call()).status for _ in range(3)] == [503, 503, 429]
         assert count_sheds(crowded.service) == 2

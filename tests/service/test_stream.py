@@ -243,7 +243,7 @@ async def test_a_slow_reader_stops_the_work_and_is_let_go() -> None:
 
 
 async def test_the_work_of_a_client_that_leaves_is_cancelled() -> None:
-    async with run_stage(max_batched_items=4) as stage, stage.open() as client:
+    async with run_stage(max_batched_items=2) as stage, stage.open() as client:
         stage.engine.open.clear()
         await client.send_items(*make_problems(20))
         await wait_until(lambda: stage.engine.running == 4 and stage.admission.waiting_items == 16)
@@ -266,7 +266,7 @@ async def test_a_client_that_leaves_after_its_last_line_is_noticed() -> None:
 
 
 async def test_draining_answers_what_was_taken_and_says_where_it_stopped() -> None:
-    async with run_stage(max_batched_items=4) as stage, stage.open() as client:
+    async with run_stage(max_batched_items=2) as stage, stage.open() as client:
         stage.engine.open.clear()
         await client.send_items(*make_problems(20))
         await wait_until(lambda: stage.admission.waiting_items == 16)

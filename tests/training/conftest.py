@@ -1,5 +1,6 @@
 """What several test files of training start from."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_backbone(folder / "backbone")
     make_data(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freeze_what_is_loaded() -> None:
+    """A fit collects garbage twice; it need not look through all of torch and transformers."""
+    gc.collect()
+    gc.freeze()

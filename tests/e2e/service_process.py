@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.unmeasured import make_unmeasured_environment
+
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 240.0
 # Refusing what would wait is the business of few tests; a busy machine must not fail the rest.
@@ -49,25 +51,31 @@ def run_service(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def make_environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+def make_environment(*, measured: bool = False) -> dict[str, str]:
+    """Of a child; whether it measures its coverage is worth the time where it ends by itself."""
+    inherited = dict(os.environ) if measured else make_unmeasured_environment()
+    return inherited | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
-def start_service(folder: Path, *arguments: str) -> Iterator[ServiceProcess]:
+def start_service(
+    folder: Path, *arguments: str, measured: bool = False
+) -> Iterator[ServiceProcess]:
     """Start on a free port and wait for the ready line; whatever is left is killed."""
-    with begin_service(folder, "--port", "0", *arguments) as process:
+    with begin_service(folder, "--port", "0", *arguments, measured=measured) as process:
         yield ServiceProcess(process, _wait_for_line(process, folder / "log"), folder / "log")
 
 
 @contextmanager
-def begin_service(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def begin_service(
+    folder: Path, *arguments: str, measured: bool = False
+) -> Iterator[subprocess.Popen[str]]:
     """Start in a session of its own, its stderr in `log`; whatever is left is killed."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", *arguments],
-            cwd=ROOT, env=make_environment(), stdout=subprocess.PIPE, stderr=log, text=True,
-            start_new_session=True,
+            cwd=ROOT, env=make_environment(measured=measured), stdout=subprocess.PIPE,
+            stderr=log, text=True, start_new_session=True,
         )  # fmt: skip
         try:
             yield process

@@ -264,7 +264,7 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(tmp_path: Path) -> N
             service.process.send_signal(signal.SIGTERM)
             return list(await asyncio.gather(*requests, return_exceptions=True))
 
-    with start_service(tmp_path, *PATIENT) as service:
+    with start_service(tmp_path, *PATIENT, measured=True) as service:
         batch, *others = asyncio.run(load(service))
         assert service.process.wait(60) == 0
         events = [json.loads(line) for line in service.read_log().splitlines()]
@@ -299,7 +299,7 @@ def test_a_killed_engine_fails_what_is_pending_and_ends_the_process(tmp_path: Pa
             return list(await asyncio.gather(slow, single))
 
     checkpoints = ("--engine", "vllm", "--checkpoint", first, "--checkpoint", str(second))
-    with start_service(tmp_path, *checkpoints, *PATIENT) as service:
+    with start_service(tmp_path, *checkpoints, *PATIENT, measured=True) as service:
         check_both_checkpoints(service)
         batch, single = asyncio.run(kill_under_load(service))
         assert service.process.wait(60) == 3
@@ -340,7 +340,7 @@ def copy_checkpoint_as(folder: Path, name: str) -> Path:
 def test_sigterm_while_loading_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with begin_service(tmp_path, "--port", str(port)) as process:
+    with begin_service(tmp_path, "--port", str(port), measured=True) as process:
         assert wait_until(lambda: answers(f"http://127.0.0.1:{port}/health/live"))
         assert httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
         process.send_signal(signal.SIGTERM)

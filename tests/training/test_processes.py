@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments
 from contract.manifest import read_manifest
 from tests.training import joint_fits
 from tests.training.tiny import make_recipe
+from tests.unmeasured import make_unmeasured_environment
 from training.errors import BadInput
 from training.fitting.processes import leave_out_torchrun
 from training.fitting.trainer_arguments import build_arguments
@@ -47,10 +49,12 @@ FITS: dict[str, dict[str, Any]] = {
 }
 
 
-def run_two(*command: str) -> subprocess.CompletedProcess[str]:
+def run_two(
+    *command: str, inherited: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     arguments += ["--nproc-per-node=2", *command]
-    environment = leave_out_torchrun(os.environ) | {
+    environment = leave_out_torchrun(inherited) | {
         "PYTHONPATH": os.pathsep.join(sys.path),
         "OMP_NUM_THREADS": "1",
     }
@@ -78,15 +82,17 @@ def assert_close(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> 
 def test_two_processes_train_the_weights_of_one(workplace: Path, tmp_path: Path) -> None:
     """Whole weights in both or, sharded, half of each in either."""
     joint, alone = tmp_path / "joint", tmp_path / "alone"
-    for folder, plain in ((joint, {}), (alone, {"trainer": STEADY})):
+    for folder, prefix in ((joint, ""), (alone, "sharded-")):
         folder.mkdir()
         for name, changes in FITS.items():
-            make(workplace, **changes | plain).write(folder / f"{name}.yaml")
-    finished = run_two(joint_fits.__file__, str(joint))
+            if not (prefix and name.startswith(prefix)):
+                make(workplace, **changes).write(folder / f"{name}.yaml")
+    finished = run_two(joint_fits.__file__, str(joint), inherited=make_unmeasured_environment())
     assert finished.returncode == 0, finished.stderr[-3000:]
     joint_fits.fit_all(alone, alone)
     for name in FITS:
-        two, one = joint / f"{name}.safetensors", alone / f"{name}.safetensors"
+        two, whole = joint / f"{name}.safetensors", name.removeprefix("sharded-")
+        one = alone / f"{whole}.safetensors"
         assert_close(load_file(one), load_file(two))
         logs = [json.loads(path.with_suffix(".json").read_text()) for path in (one, two)]
         keys = ("loss", "loss_cls", "loss_tc")

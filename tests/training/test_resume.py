@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training import killed_run
 from tests.training.killed_run import BrokenOffError
 from tests.training.tiny import make_recipe
+from tests.unmeasured import make_unmeasured_environment
 from training.data.examples import read_examples
 from training.errors import BadInput
 from training.fit import fit
@@ -43,6 +44,20 @@ def run(recipe: TrainRecipe, folder: Path) -> Weights:
     return fit(recipe, examples, [TIMSS, IRF], tokenizer, run_folder=folder).state_dict()
 
 
+class Unbroken(NamedTuple):
+    """What comes out of the recipe of `make` when nothing happens."""
+
+    weights: Weights
+    history: str
+
+
+@pytest.fixture(scope="module")
+def unbroken(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    folder = tmp_path_factory.mktemp("unbroken")
+    weights = run(make(workplace), folder)
+    return Unbroken(weights, read_history(folder))
+
+
 def are_equal(first: Weights, second: Weights) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
@@ -65,13 +80,15 @@ def list_checkpoints(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("checkpoint-*"))
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(workplace: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_weights(
+    workplace: Path, tmp_path: Path, unbroken: Unbroken
+) -> None:
     recipe = make(workplace)
     recipe.write(tmp_path / "recipe.yaml")
     arguments = [str(tmp_path / "recipe.yaml"), str(tmp_path / "killed"), "11"]
     killed = subprocess.run(
         [sys.executable, killed_run.__file__, *arguments],
-        env=os.environ
+        env=make_unmeasured_environment()
         | {
             "PYTHONPATH": os.pathsep.join(sys.path),
             "OMP_NUM_THREADS": str(torch.get_num_threads()),
@@ -81,13 +98,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(workplace: Path, tmp_path: Pat
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert list_checkpoints(tmp_path / "killed") == ["checkpoint-8"]  # in the second epoch
-    unbroken = run(recipe, tmp_path / "unbroken")
     resumed = run(recipe, tmp_path / "killed")
-    assert are_equal(unbroken, resumed)
-    histories = [
-        (tmp_path / name / "collapse.jsonl").read_text() for name in ("unbroken", "killed")
-    ]
-    assert histories[0] == histories[1]
+    assert are_equal(unbroken.weights, resumed)
+    assert unbroken.history == read_history(tmp_path / "killed")
     assert not list_checkpoints(tmp_path / "killed")
 
 
@@ -132,11 +145,10 @@ def test_a_run_broken_off_more_than_once_goes_on(
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(
-    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Path, tmp_path: Path, unbroken: Unbroken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No file may grow beyond half of what the optimizer needs, from the second save on."""
     recipe = make(workplace)
-    unbroken = run(recipe, tmp_path / "unbroken")
     folder, before = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
     save = CollapseTrainer._save_checkpoint
 
@@ -154,7 +166,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(
         with pytest.raises(BadInput, match=r"run: cannot be written: .*free space"):
             run(recipe, folder)
     assert list_checkpoints(folder) == ["checkpoint-4"]
-    assert are_equal(unbroken, run(recipe, folder))
+    assert are_equal(unbroken.weights, run(recipe, folder))
 
 
 def test_a_folder_that_cannot_be_written_is_named(workplace: Path, tmp_path: Path) -> None:

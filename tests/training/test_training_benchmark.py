@@ -1,7 +1,6 @@
 """The training benchmark: what it counts, what it trains on, and that a whole one runs."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from benchmarks.training_worker import (
 from contract.labels import IRF, TIMSS
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from tests.training.tiny import make_backbone, make_data, make_recipe
+from tests.unmeasured import make_unmeasured_environment
 from training.data.batches import build_encoder
 from training.evaluation.preparation import prepare
 from training.recipe.recipe import AugmentationRecipe, TrainRecipe
@@ -120,7 +120,7 @@ def test_a_whole_benchmark_runs_without_the_shared_data(tmp_path: Path) -> None:
         sys.executable, "-m", "benchmarks.training", "--quick", "--only", "all weights",
         "--device", "cpu", "--backbone", str(tmp_path / "backbone"), "--output", "figures.json",
     ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = make_unmeasured_environment() | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False
     )

@@ -91,6 +91,7 @@ async def test_a_key_opens_the_service_and_names_its_client(guarded: str) -> Non
 @pytest.mark.parametrize(
     "value",
     ["", "Bearer", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Bearer {HASH}", KEY, f"Basic {KEY}"],
+    ids=["nothing", "no key", "too long", "too short", "the hash", "no scheme", "wrong scheme"],
 )
 async def test_anything_else_is_refused_with_a_problem(guarded: str, value: str) -> None:
     response = await fetch(guarded, "/labels", **({"Authorization": value} if value else {}))
@@ -175,6 +176,7 @@ def test_keys_come_from_file_and_setting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "entry",
     [KEY, HASH[:-1], f"a b:{HASH}", f"{HASH},{HASH}", f"a:{HASH},a:{OTHER_HASH}", f"a:{KEY}"],
+    ids=["key", "short hash", "client with space", "one hash twice", "one client twice", "no hash"],
 )
 def test_an_unusable_entry_is_named_by_line_and_never_quoted(entry: str) -> None:
     with pytest.raises(KeyFormatError, match="api_key_hashes, line 2") as error:

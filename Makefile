@@ -8,6 +8,7 @@ SHELL := /bin/sh
 
 PYTHON      ?=
 ACCELERATOR ?= cpu
+ENGINE      ?= auto
 HOST        ?= 127.0.0.1
 PORT        ?= 8000
 CHECKPOINT  ?= service/checkpoints/ncal-mini
@@ -32,8 +33,8 @@ help: ## Show the targets.
 
 setup: $(if $(EXTRA),dev-environment,environment) ## Only the environment; EXTRA=training (or any other word) adds training and tests.
 
-serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu.
-	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)"
+serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu; ENGINE.
+	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)" --engine $(ENGINE)
 
 label: environment ## Label the rows of FILE, a table of problems or turns; LABEL_ARGS passes options.
 	@test -n "$(FILE)" || { echo "say which: make label FILE=problems.csv" >&2; exit 2; }

@@ -100,6 +100,8 @@ class Manifest(BaseModel):
     data_sha256: dict[str, str]
     """File name → sha256 of the training data."""
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    graph_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of `model.onnx`; None for a checkpoint without one."""
     parity: Parity | None = None
 
     @model_validator(mode="after")
@@ -136,7 +138,7 @@ def read_manifest(directory: Path, *, verify_weights: bool = True) -> Manifest:
     """Read and check the manifest of a checkpoint directory.
 
     Raises CheckpointError when it is missing, malformed, newer than this code, or
-    (with `verify_weights`) when the weights are not those it was written for.
+    (with `verify_weights`) when weights or graph are not those it was written for.
     """
     path = directory / MANIFEST_NAME
     try:
@@ -152,12 +154,25 @@ def read_manifest(directory: Path, *, verify_weights: bool = True) -> Manifest:
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CheckpointError(f"{path} is malformed: {reasons}") from error
-    if verify_weights and hash_file(directory / WEIGHTS_NAME) != manifest.weights_sha256:
+    if verify_weights:
+        _verify_files(manifest, directory)
+    return manifest
+
+
+def _verify_files(manifest: Manifest, directory: Path) -> None:
+    if hash_file(directory / WEIGHTS_NAME) != manifest.weights_sha256:
         raise CheckpointError(
             f"{directory / WEIGHTS_NAME} is not the file {MANIFEST_NAME} was written for "
             "(sha256 differs); restore it or export the checkpoint again"
         )
-    return manifest
+    graph = directory / GRAPH_NAME
+    if manifest.graph_sha256 is None:
+        return
+    if not graph.exists() or hash_file(graph) != manifest.graph_sha256:
+        raise CheckpointError(
+            f"{graph} is not the file {MANIFEST_NAME} was written for (missing, or its sha256 "
+            f"differs); write it again with `python -m training export --onnx-only {directory}`"
+        )
 
 
 def check_disjoint(manifests: Iterable[Manifest]) -> None:

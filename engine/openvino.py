@@ -89,6 +89,11 @@ def start_engine(checkpoint: Checkpoint, options: EngineOptions) -> "OpenVinoEng
     compiled, and EngineRefused when this processor cannot compute in the precision asked for.
     """
     check_graph(checkpoint.directory)
+    if checkpoint.manifest.graph_sha256 is None:
+        raise CheckpointError(
+            f"the manifest of {checkpoint.directory} does not vouch for {GRAPH_NAME}; write it "
+            f"again with `python -m training export --onnx-only {checkpoint.directory}`"
+        )
     return OpenVinoEngine(checkpoint, options)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import get_args
 
 from contract.manifest import GRAPH_NAME, Manifest
-from training.errors import BadInput
 from training.recipe.recipe import SourceRecipe, TrainRecipe
 
 _FORMATS = get_args(SourceRecipe.model_fields["format"].annotation)
@@ -184,12 +183,9 @@ def _train(options: Namespace) -> None:
 
 def _export(options: Namespace) -> None:
     if options.onnx_only:
-        from training.checkpoints.onnx_graph import write_graph
+        from training.checkpoints.onnx_graph import add_graph
 
-        try:
-            write_graph(options.onnx_only)
-        except OSError as error:
-            raise BadInput(f"{options.onnx_only}: cannot be written: {error}") from error
+        add_graph(options.onnx_only)
         print(f"graph {options.onnx_only / GRAPH_NAME}")
         return
     from training.train import export

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
+from contract.manifest import CheckpointError
 from engine.checkpoint import BUNDLED_CHECKPOINT, Checkpoint, load_checkpoints
 from engine.errors import EngineDead, EngineFailed, EngineRefused
 from engine.openvino import OpenVinoEngine, start_engine
@@ -161,3 +162,10 @@ async def test_what_waits_when_it_stops_is_told(own_engine: OpenVinoEngine) -> N
 def test_an_arithmetic_it_does_not_have_is_refused(dtype: Dtype) -> None:
     with pytest.raises(EngineRefused, match="--dtype float32"):
         start(dtype=dtype)
+
+
+def test_a_graph_that_the_manifest_does_not_vouch_for_is_refused() -> None:
+    manifest = CHECKPOINT.manifest.model_copy(update={"graph_sha256": None})
+    unknown = Checkpoint(directory=CHECKPOINT.directory, manifest=manifest)
+    with pytest.raises(CheckpointError, match=r"does not vouch .*--onnx-only"):
+        start(unknown)

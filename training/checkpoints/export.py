@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.inputs import AnyInput
-from contract.manifest import WEIGHTS_NAME, Manifest, Task, hash_file, write_manifest
+from contract.manifest import GRAPH_NAME, WEIGHTS_NAME, Manifest, Task, hash_file, write_manifest
 from contract.prompts import Prompt
 from training.checkpoints.onnx_graph import write_graph
 from training.checkpoints.parity import prove_parity
@@ -37,7 +37,7 @@ def export_checkpoint(
     try:
         staging.mkdir(parents=True)
         _save_model(model, tokenizer, staging, getattr(torch, recipe.export_dtype))
-        _add_graph(staging)
+        graph = _add_graph(staging)
         prompts = _choose_prompts(recipe, tokenizer, examples)
         manifest = Manifest(
             name=recipe.name,
@@ -47,6 +47,7 @@ def export_checkpoint(
             losses=recipe.loss.model_dump(mode="json"),
             data_sha256=fingerprint_sources([*recipe.sources, *recipe.support]),
             weights_sha256=hash_file(staging / WEIGHTS_NAME),
+            graph_sha256=graph,
             parity=prove_parity(staging, prompts, [task.rows for task in tasks]),
         )
         write_manifest(manifest, staging)
@@ -105,12 +106,14 @@ def _save_model(
         path.write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def _add_graph(folder: Path) -> None:
-    """Write `model.onnx`; what cannot have one is served by vLLM alone."""
+def _add_graph(folder: Path) -> str | None:
+    """Write `model.onnx` and return its sha256; what cannot have one is served by vLLM alone."""
     try:
         write_graph(folder)
     except BadInput as error:
         print(f"no model.onnx for the embedded engine: {error}")
+        return None
+    return hash_file(folder / GRAPH_NAME)
 
 
 def _choose_prompts(

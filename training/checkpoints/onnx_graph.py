@@ -16,7 +16,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from contract.manifest import GRAPH_NAME
+from contract.manifest import (
+    GRAPH_NAME,
+    WEIGHTS_NAME,
+    CheckpointError,
+    hash_file,
+    read_manifest,
+    write_manifest,
+)
 from training.checkpoints.decoder_shape import DecoderShape, read_decoder_shape
 from training.checkpoints.graph_builder import GraphBuilder, StoredTensor, read_stored_tensors
 from training.errors import BadInput
@@ -47,6 +54,25 @@ def write_graph(folder: Path) -> None:
     temporary = folder / (GRAPH_NAME + ".tmp")
     temporary.write_bytes(model.SerializeToString(deterministic=True))
     temporary.replace(folder / GRAPH_NAME)
+
+
+def add_graph(folder: Path) -> None:
+    """Write `model.onnx` of a finished checkpoint, and its sha256 into the manifest.
+
+    Raises BadInput as `write_graph` does, and when the folder is no checkpoint or its weights are
+    not those of its manifest.
+    """
+    try:
+        manifest = read_manifest(folder, verify_weights=False)
+        if hash_file(folder / WEIGHTS_NAME) != manifest.weights_sha256:
+            raise BadInput(f"{folder}: its weights are not those of its manifest; restore them")
+        write_graph(folder)
+        digest = hash_file(folder / GRAPH_NAME)
+        write_manifest(manifest.model_copy(update={"graph_sha256": digest}), folder)
+    except CheckpointError as error:
+        raise BadInput(str(error)) from error
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written: {error}") from error
 
 
 def make_graph(folder: Path) -> onnx.ModelProto:

@@ -21,7 +21,7 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
-from contract.manifest import GRAPH_NAME, WEIGHTS_NAME
+from contract.manifest import GRAPH_NAME, WEIGHTS_NAME, CheckpointError, read_manifest
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from training.__main__ import main
 from training.checkpoints.onnx_graph import write_graph
@@ -177,4 +177,29 @@ def test_the_command_refuses_what_is_no_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "--onnx-only", str(tmp_path / "nowhere")]) == 2
-    assert "is no configuration of a decoder" in capsys.readouterr().err
+    assert "is no checkpoint" in capsys.readouterr().err
+
+
+def test_a_graph_that_is_not_the_manifest_s_is_refused_and_mended(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(BUNDLED_CHECKPOINT, folder)
+    with (folder / GRAPH_NAME).open("ab") as file:
+        file.write(b"\x00")
+    with pytest.raises(CheckpointError, match=r"model\.onnx is not the file .*--onnx-only"):
+        read_manifest(folder)
+    (folder / GRAPH_NAME).unlink()
+    with pytest.raises(CheckpointError, match=r"model\.onnx is not the file .*--onnx-only"):
+        read_manifest(folder)
+    assert main(["export", "--onnx-only", str(folder)]) == 0
+    assert read_manifest(folder) == read_manifest(BUNDLED_CHECKPOINT)
+
+
+def test_weights_of_another_checkpoint_get_no_graph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(BUNDLED_CHECKPOINT, folder)
+    with (folder / WEIGHTS_NAME).open("ab") as file:
+        file.write(b"\x00")
+    assert main(["export", "--onnx-only", str(folder)]) == 2
+    assert "not those of its manifest" in capsys.readouterr().err

@@ -73,15 +73,18 @@ class Task(BaseModel):
 
 
 class Parity(BaseModel):
-    """Proof that the merged model and the server's engine say the same."""
+    """How far an engine of the server and the merged model, in float32, say the same."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str
     """Name and version of what was compared with transformers."""
     dtype: str
+    """Arithmetic of the engine."""
     items: int = Field(ge=1)
     max_probability_difference: Probability
+    changed_label_share: Probability = 0.0
+    """Share of the items whose most probable label of some head is another."""
 
 
 class Manifest(BaseModel):
@@ -102,7 +105,8 @@ class Manifest(BaseModel):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     graph_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of `model.onnx`; None for a checkpoint without one."""
-    parity: Parity | None = None
+    parity: tuple[Parity, ...] = ()
+    """By engine and arithmetic; in float32 it is a proof, else the drift that was measured."""
 
     @model_validator(mode="after")
     def _check_tasks(self) -> "Manifest":

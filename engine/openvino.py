@@ -11,6 +11,8 @@ import math
 import os
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from engine.batching import choose_step
 from engine.checkpoint import Checkpoint
 from engine.errors import EngineDead, EngineError, EngineFailed, EngineRefused
 from engine.graph_check import check_graph
-from engine.protocol import EngineOptions
+from engine.protocol import Dtype, EngineOptions
 
 VERSION = str(openvino.__version__).partition("-")[0]
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -175,7 +177,7 @@ class OpenVinoEngine:
         """The worker: compile, then compute steps until told to stop."""
         try:
             _yield_to_service()
-            self._request = _compile(checkpoint, options)
+            self._request = _compile(checkpoint.directory, options.dtype, options.threads)
         except Exception as error:
             self._fault = error
             return
@@ -244,10 +246,27 @@ class OpenVinoEngine:
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
-def _compile(checkpoint: Checkpoint, options: EngineOptions) -> Any:
+def score_offline(
+    directory: Path, prompts: Sequence[Sequence[int]], *, dtype: Dtype, threads: int
+) -> list[list[float]]:
+    """Return the raw logits (rows,) of each prompt, one after the other and without a queue.
+
+    For the proof of a checkpoint that has no manifest yet. Raises as `start_engine` does.
+    """
+    check_graph(directory)
+    request = _compile(directory, dtype, threads)
+    scores: list[list[float]] = []
+    for prompt in prompts:
+        ids = np.array([prompt], np.int64)
+        request.infer({"ids": ids, "lengths": np.array([len(prompt)], np.int64)})
+        scores += request.get_output_tensor(0).data.tolist()
+    return scores
+
+
+def _compile(directory: Path, dtype: Dtype, threads: int) -> Any:
     core = openvino.Core()
-    precision = _choose_precision(core, options)
-    path = checkpoint.directory / GRAPH_NAME
+    precision = _choose_precision(core, dtype)
+    path = directory / GRAPH_NAME
     try:
         compiled = core.compile_model(
             core.read_model(path),
@@ -255,7 +274,7 @@ def _compile(checkpoint: Checkpoint, options: EngineOptions) -> Any:
             {
                 # Its default is bfloat16 where the processor has it.
                 "INFERENCE_PRECISION_HINT": precision,
-                "INFERENCE_NUM_THREADS": options.threads,
+                "INFERENCE_NUM_THREADS": threads,
                 "PERFORMANCE_HINT": "LATENCY",
                 "CPU_RUNTIME_CACHE_CAPACITY": _PRIMITIVES,
             },
@@ -265,20 +284,18 @@ def _compile(checkpoint: Checkpoint, options: EngineOptions) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{path} cannot be compiled ({reason}); write it again with "
-            f"`python -m training export --onnx-only {checkpoint.directory}`"
+            f"`python -m training export --onnx-only {directory}`"
         ) from error
 
 
-def _choose_precision(core: Any, options: EngineOptions) -> str:
-    if options.dtype not in _PRECISIONS:
+def _choose_precision(core: Any, dtype: Dtype) -> str:
+    if dtype not in _PRECISIONS:
         raise EngineRefused(
             "the embedded engine does not compute in float16; choose --dtype float32 or bfloat16"
         )
-    if options.dtype == "bfloat16" and "BF16" not in core.get_property(
-        "CPU", "OPTIMIZATION_CAPABILITIES"
-    ):
+    if dtype == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise EngineRefused("this processor does not compute in bfloat16; choose --dtype float32")
-    return _PRECISIONS[options.dtype]
+    return _PRECISIONS[dtype]
 
 
 def _yield_to_service() -> None:

@@ -242,8 +242,8 @@ class ModelDescription(_Form):
     """Why it was chosen."""
     engine_alive: bool
     queue: QueueDescription
-    parity: dict[str, Any] | None
-    """Largest difference between these weights in the engine and in transformers."""
+    parity: list[dict[str, Any]]
+    """By engine and arithmetic: how far its answers are from those of transformers."""
     tasks: list[TaskDescription]
 
 

@@ -48,12 +48,19 @@ def find_foreign_imports(source: Path) -> set[str]:
         ("tables", {"contract", "tables"}),
         ("labelling", {"contract", "engine", "tables", "labelling"}),
         ("service", {"contract", "engine", "service"}),
-        ("training", {"contract", "training"}),
+        ("training", {"contract", "engine", "training"}),
     ],
 )
 def test_parts_import_only_those_below(part: str, known: set[str]) -> None:
     for source in find_sources(part):
         assert find_imports(source) & PARTS <= known, source
+
+
+def test_training_asks_engines_for_the_proof_alone() -> None:
+    sources = [
+        source.name for source in find_sources("training") if "engine" in find_imports(source)
+    ]
+    assert sources == ["parity.py"]
 
 
 def test_contract_needs_only_pydantic() -> None:

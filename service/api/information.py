@@ -70,7 +70,7 @@ def _describe_model(model: Model) -> ModelDescription:
             oldest_wait_s=admission.oldest_wait_s,
             running_items=admission.running_items,
         ),
-        parity=manifest.parity.model_dump() if manifest.parity else None,
+        parity=[proof.model_dump() for proof in manifest.parity],
         tasks=[_describe_task(task) for task in manifest.tasks],
     )
 

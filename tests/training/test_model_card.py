@@ -44,7 +44,9 @@ def _manifest(folder: Path, evaluation: dict[str, object]) -> Manifest:
         losses={"name": "logit-adjusted", "tau": 1.0},
         data_sha256={"data.jsonl": "a" * 64},
         weights_sha256=hash_file(folder / WEIGHTS_NAME),
-        parity=Parity(engine="vllm 1", dtype="float32", items=9, max_probability_difference=2e-6),
+        parity=(
+            Parity(engine="vllm 1", dtype="float32", items=9, max_probability_difference=2e-6),
+        ),
     )
 
 
@@ -92,7 +94,7 @@ def test_model_card_needs_the_weights(content: bytes | None, tmp_path: Path) -> 
 
 
 def test_model_card_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
-    manifest = _manifest(tmp_path, {}).model_copy(update={"parity": None})
+    manifest = _manifest(tmp_path, {}).model_copy(update={"parity": ()})
     (tmp_path / "README.md").mkdir()
     with pytest.raises(BadInput, match="cannot be written"):
         write_model_card(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training.checkpoints.parity import measure_difference
+from training.checkpoints.parity import measure_changed_labels, measure_difference
 
 HEADS = [[0, 1], [2, 3]]
 
@@ -23,3 +23,9 @@ def test_a_score_that_is_no_number_is_never_passed_over(row: int) -> None:
     broken = scores.copy()
     broken[1, row] = math.nan
     assert math.isnan(measure_difference(scores, broken, HEADS))
+
+
+def test_an_item_counts_once_whose_label_is_another_in_any_head() -> None:
+    ours = np.array([[1, 0, 1, 0], [1, 0, 1, 0], [1, 0, 1, 0], [1, 0, 1, 0]], dtype=np.float32)
+    theirs = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [2, 0, 0, 1], [3, 0, 9, 0]], dtype=np.float32)
+    assert measure_changed_labels(ours, theirs, HEADS) == 0.5

@@ -116,7 +116,7 @@ def test_the_whole_run_writes_and_says_everything_once(workplace: Path, tmp_path
     for line in ("fold 1 of 2", "fold 2 of 2", "irf (live): macro recall", "checkpoint "):
         assert finished.stdout.count(line) == 1
     manifest = read_manifest(tmp_path / "out")
-    assert manifest.parity is not None and manifest.parity.max_probability_difference < 1e-3
+    assert manifest.parity and manifest.parity[0].max_probability_difference < 1e-3
     assert {path.name for path in tmp_path.iterdir()} == {"out", "work", "recipe.yaml"}
     lines = (tmp_path / "work" / "final" / "collapse.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [0, 0, 1, 1]

@@ -71,7 +71,11 @@ def refuse_training(*_: Any, **__: Any) -> None:
 def test_the_checkpoint_keeps_the_contract(checkpoint: Path, workplace: Path) -> None:
     manifest = read_manifest(checkpoint)
     assert [task.label_set for task in manifest.tasks] == [TIMSS, IRF]
-    assert manifest.parity is not None and manifest.parity.max_probability_difference < 1e-3
+    vllm, embedded, *drift = manifest.parity
+    assert vllm.engine.startswith("vllm ") and vllm.max_probability_difference < 1e-3
+    assert embedded.engine.startswith("openvino ") and embedded.max_probability_difference < 1e-5
+    assert {proof.dtype for proof in (vllm, embedded)} == {"float32"}
+    assert all((proof.dtype, proof.items) == ("bfloat16", embedded.items) for proof in drift)
     assert manifest.task("irf").rows == tuple(range(7, 15))
     assert set(manifest.task("irf").evaluation) == {"retrospective", "live"}
     assert set(manifest.data_sha256) == {"problems.jsonl", "turns.jsonl"}

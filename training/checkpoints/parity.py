@@ -1,4 +1,4 @@
-"""Proof that the exported checkpoint says the same in transformers and in vLLM.
+"""Proof that the exported checkpoint says the same in transformers and in both engines.
 
 vLLM runs in a process of its own: it takes over threads and process groups of the one
 that it starts in. `python -m training.checkpoints.parity CHECKPOINT PROMPTS SCORES` is
@@ -21,8 +21,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
-from contract.manifest import Parity
+from contract.manifest import GRAPH_NAME, Parity
 from contract.prompts import Prompt
+from engine import openvino as embedded_engine
+from engine.errors import EngineRefused
+from engine.protocol import Dtype
 from training.errors import BadInput
 from training.fitting.processes import leave_out_torchrun
 from training.models.prediction import predict_scores
@@ -33,7 +36,7 @@ TOLERANCE = 1e-3
 
 
 class ParityError(Exception):
-    """vLLM and transformers disagree; the checkpoint must not be exported."""
+    """An engine and transformers disagree; the checkpoint must not be exported."""
 
 
 def check_engine_installed() -> None:
@@ -47,25 +50,37 @@ def check_engine_installed() -> None:
 
 def prove_parity(
     checkpoint: Path, prompts: Sequence[Prompt], rows_by_task: Sequence[Sequence[int]]
-) -> Parity:
+) -> tuple[Parity, ...]:
     """Compare softmax probabilities of each head, temperature 1, on all prompts.
 
-    Raises ParityError above `TOLERANCE`.
+    vLLM, and the embedded engine where the checkpoint has a graph, in float32; this one in
+    bfloat16 too where the processor has it. Raises ParityError when one differs by more than
+    `TOLERANCE` in float32.
     """
     ours = _run_transformers(checkpoint, prompts)
-    theirs = _run_engine(checkpoint, prompts)
-    difference = measure_difference(ours, theirs, rows_by_task)
-    if not difference <= TOLERANCE:
-        raise ParityError(
-            f"{checkpoint}: probabilities of vLLM and transformers differ by up to "
-            f"{difference:.2e}, more than {TOLERANCE:.0e}; the checkpoint was not exported"
+
+    def compare(engine: str, dtype: Dtype, theirs: NDArray[np.float32]) -> Parity:
+        difference = measure_difference(ours, theirs, rows_by_task)
+        if dtype == "float32" and not difference <= TOLERANCE:
+            raise ParityError(
+                f"{checkpoint}: probabilities of {engine} and transformers differ by up to "
+                f"{difference:.2e}, more than {TOLERANCE:.0e}; the checkpoint was not exported"
+            )
+        return Parity(
+            engine=engine,
+            dtype=dtype,
+            items=len(prompts),
+            max_probability_difference=difference,
+            changed_label_share=measure_changed_labels(ours, theirs, rows_by_task),
         )
-    return Parity(
-        engine=f"vllm {_engine_version()}",
-        dtype="float32",
-        items=len(prompts),
-        max_probability_difference=difference,
-    )
+
+    proofs = [compare(f"vllm {_engine_version()}", "float32", _run_engine(checkpoint, prompts))]
+    if (checkpoint / GRAPH_NAME).exists():
+        for dtype in ("float32", "bfloat16"):
+            theirs = _run_embedded(checkpoint, prompts, dtype)
+            if theirs is not None:
+                proofs.append(compare(f"openvino {embedded_engine.VERSION}", dtype, theirs))
+    return tuple(proofs)
 
 
 def _engine_version() -> str:
@@ -91,6 +106,30 @@ def measure_difference(
     ]
     # Not Python's max: it would pass over a NaN that does not come first.
     return float(np.max(differences))
+
+
+def measure_changed_labels(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32], rows_by_task: Sequence[Sequence[int]]
+) -> float:
+    """Share of items (scores: items, all rows) whose best row of some head is another."""
+    changed = [
+        ours[:, rows].argmax(axis=1) != theirs[:, rows].argmax(axis=1)
+        for rows in map(list, rows_by_task)
+    ]
+    return float(np.any(changed, axis=0).mean())
+
+
+def _run_embedded(
+    checkpoint: Path, prompts: Sequence[Prompt], dtype: Dtype
+) -> NDArray[np.float32] | None:
+    """Scores (items, rows); None where this processor lacks the arithmetic."""
+    threads = os.cpu_count() or 1
+    token_ids = [prompt.token_ids for prompt in prompts]
+    try:
+        scores = embedded_engine.score_offline(checkpoint, token_ids, dtype=dtype, threads=threads)
+    except EngineRefused:
+        return None
+    return np.array(scores, np.float32)
 
 
 def _run_transformers(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float32]:

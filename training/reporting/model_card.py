@@ -170,11 +170,19 @@ def _describe_training(manifest: Manifest, data: Sequence[DataSource], command: 
         f"Losses: {options}. The whole recipe is in `recipe.yaml`. To build it again:\n",
         f"```\n{command}\n```\n",
     ]
-    if manifest.parity is not None:
-        proof = manifest.parity
+    if manifest.parity:
+        header = ["engine", "arithmetic", "prompts", "largest difference", "other label"]
+        rows = [
+            [
+                proof.engine, proof.dtype, str(proof.items),
+                f"{proof.max_probability_difference:.1e}", f"{proof.changed_label_share:.2%}",
+            ]
+            for proof in manifest.parity
+        ]  # fmt: skip
         parts.append(
-            f"On {proof.items} prompts {proof.engine} ({proof.dtype}) gave the probabilities of "
-            f"transformers to within {proof.max_probability_difference:.1e}.\n"
+            "How far the probabilities of each engine are from those of transformers in float32, "
+            "and how often the most probable label is another:\n"
         )
+        parts.append(write_table(header, rows, figures=False))
     prints = [[name, f"`{digest}`"] for name, digest in manifest.data_sha256.items()]
     return "\n".join([*parts, write_table(["labelled data", "sha256"], prints, figures=False)])

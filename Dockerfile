@@ -9,7 +9,7 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS packages-cpu
 WORKDIR /build
 COPY deploy/setup/environment.py deploy/setup/
-COPY deploy/setup/locks/torch-cpu.txt deploy/setup/locks/cpu.txt deploy/setup/locks/
+COPY deploy/setup/locks/cpu.txt deploy/setup/locks/
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=cache,target=/root/.cache/pip \
@@ -71,10 +71,6 @@ USER 10001:10001
 
 # Last, so that it is the default.
 FROM base AS cpu
-# vLLM's CPU kernels load libnuma.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libnuma1 \
-    && rm -rf /var/lib/apt/lists/*
 COPY --from=packages-cpu /opt/venv /opt/venv
 COPY contract contract
 COPY engine engine

@@ -79,6 +79,7 @@ soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS
 
 audit: dev-environment ## Look the locked versions up in the advisory database.
 	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/cpu.txt
+	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/vllm.txt
 	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/dev.txt
 
 clean: ## Remove environments and everything that was built.
@@ -86,7 +87,7 @@ clean: ## Remove environments and everything that was built.
 	@find $(PARTS) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:
-	@$(SETUP)
+	@$(SETUP) $(if $(filter vllm,$(ENGINE)),--vllm)
 
 dev-environment:
 	@$(SETUP) --dev

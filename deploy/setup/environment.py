@@ -26,14 +26,24 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = Path(__file__).resolve().parent / "locks"
 
 LAYERS = {
-    "cpu": ("torch-cpu.txt", "cpu.txt"),
+    "cpu": ("cpu.txt",),
+    "vllm": ("torch-cpu.txt", "vllm.txt"),
     "gpu": ("gpu.txt",),
     "dev": ("dev.txt",),
 }
-"""What is installed, in this order; `dev` (training and tests) lies on top of the others."""
+"""What is installed, in this order; vLLM on a CPU lies on top of `cpu`, `dev` (training and tests)
+on top of all."""
 
-FREE_GB_NEEDED = {"cpu": 4, "gpu": 20, "dev": 1}
+FREE_GB_NEEDED = {"cpu": 1, "vllm": 4, "gpu": 20, "dev": 1}
 """Room for the packages and, for a moment, what pip downloads."""
+
+IMPORTED = {
+    "cpu": "fastapi, openvino, tokenizers",
+    "vllm": "torch, transformers, vllm",
+    "gpu": "fastapi, torch, transformers, vllm",
+    "dev": "pytest",
+}
+"""What must be importable when a layer is installed."""
 
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where the CPU build of torch lives; asked when pip's configured sources lack it."""
@@ -130,7 +140,7 @@ class Environment:
         self._write_record(layers, busy=layer)
         for name in LAYERS[layer]:
             self._install_lock(LOCKS / name)
-        self._check()
+        self._check(layer)
         layers = layers | {layer: digest_locks(layer)}
         self._write_record(layers, busy=None)
         return layers
@@ -151,7 +161,7 @@ class Environment:
                 self._fail_with_remedy(REMEDIES | {NO_NETWORK: NO_TORCH, NOT_FOUND: NO_TORCH})
         print(f"setup: {lock.name} installed in {time.monotonic() - started:.0f} s", flush=True)
 
-    def _check(self) -> None:
+    def _check(self, layer: str) -> None:
         """The locked packages fit together and the large ones can be imported."""
         print("setup: checking", flush=True)
         self._run([str(self.python), "-I", "-m", "pip", "check"])
@@ -160,7 +170,7 @@ class Environment:
         for complaint in complaints:
             if not re.search(known, complaint):
                 fail(f"the lock does not fit together: {complaint}. Run `make lock`.")
-        if self._run([str(self.python), "-I", "-c", "import torch, transformers, fastapi, vllm"]):
+        if self._run([str(self.python), "-I", "-c", f"import {IMPORTED[layer]}"]):
             fail(f"the installed packages cannot be imported: see {self.log}")
 
     def _run(self, command: list[str]) -> int:
@@ -221,13 +231,13 @@ def check_room(folder: Path, layers: list[str]) -> None:
         )
 
 
-def check_machine(accelerator: str, *, image: bool) -> None:
+def check_machine(layers: list[str], *, image: bool) -> None:
     """Fail, before anything is downloaded, where the packages could not work."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
-        fail("vLLM has packages for Linux on x86_64 and aarch64 only. Elsewhere, use Docker.")
+        fail("the locks are for Linux on x86_64 and aarch64. Elsewhere, use Docker.")
     if image:
         return
-    if accelerator == "cpu":
+    if "vllm" in layers:
         try:
             ctypes.CDLL("libnuma.so.1")
         except OSError:
@@ -235,6 +245,7 @@ def check_machine(accelerator: str, *, image: bool) -> None:
                 "libnuma, which vLLM's CPU kernels load, is missing. Install it (Debian, "
                 "Ubuntu: apt install libnuma1; Fedora: dnf install numactl-libs)."
             )
+    if "gpu" not in layers:
         return
     if shutil.which("nvidia-smi") is None:
         fail("no NVIDIA driver was found (nvidia-smi). Install it, or run it on the CPU.")
@@ -261,17 +272,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the virtual environment from the locks.")
     parser.add_argument("folder", type=Path, help="where the environment lies")
     parser.add_argument("accelerator", choices=["cpu", "gpu"])
+    parser.add_argument("--vllm", action="store_true", help="on a CPU: with vLLM")
     parser.add_argument("--dev", action="store_true", help="with training and the tests")
     parser.add_argument("--image", action="store_true", help="for a machine other than this one")
     arguments = parser.parse_args()
-    wanted = [arguments.accelerator] + ["dev"] * arguments.dev
+    on_cpu = arguments.accelerator == "cpu"
+    wanted = [arguments.accelerator]
+    wanted += ["vllm"] * (on_cpu and (arguments.vllm or arguments.dev)) + ["dev"] * arguments.dev
     digests = {layer: digest_locks(layer) for layer in wanted}
 
     environment = Environment(ROOT / arguments.folder, take_lock())
     layers = environment.read_layers()
     if digests.items() <= layers.items():
         return
-    check_machine(arguments.accelerator, image=arguments.image)
+    check_machine(wanted, image=arguments.image)
     # A changed lock starts from nothing: what an old one left behind could change an answer.
     stale = any(digests.get(layer, digest) != digest for layer, digest in layers.items())
     if stale or not layers:

@@ -1,13 +1,14 @@
 """Makes the locks in deploy/setup/locks from pyproject.toml; run by `make lock`.
 
-Three locks, each for Python 3.11 to 3.14, with the digest of every file and no index URL:
+Four locks, each for Python 3.11 to 3.14, with the digest of every file and no index URL:
 
-- cpu.txt: what the service needs on a CPU, without torch, which is not on PyPI as a CPU
-  build: torch-cpu.txt names it and is kept by hand.
-- dev.txt: what training and the tests need on top of cpu.txt.
+- cpu.txt: what the service needs on a CPU.
+- vllm.txt: what vLLM on a CPU needs on top of it, without torch, which is not on PyPI as a
+  CPU build: torch-cpu.txt names it and is kept by hand.
+- dev.txt: what training and the tests need on top of both.
 - gpu.txt: what the service needs on an NVIDIA GPU.
 
-One resolution makes cpu.txt and dev.txt, and gpu.txt takes their versions where it can, so
+One resolution makes cpu.txt, vllm.txt and dev.txt; gpu.txt takes their versions where it can, so
 that the same code runs on both. Packages come from pip's configured sources.
 """
 
@@ -42,6 +43,11 @@ NOT_ON_CPU = (
 def read_entries(lock: str) -> list[str]:
     """Split a lock into its requirements, each with the digests that follow it."""
     return re.findall(r"^[a-z0-9].*\n(?:[ \t].*\n)*", lock, flags=re.MULTILINE)
+
+
+def name_package(entry: str) -> str:
+    """The package that a lock's entry is of."""
+    return entry.partition("==")[0]
 
 
 def compile_lock(
@@ -107,11 +113,15 @@ def main() -> None:
         entries = compile_lock(extras, preferred=preferred, excludes=excludes, overrides=torch)
         return [entry for entry in entries if gpu or not entry.startswith("torch==")]
 
-    everything = resolve(["service-cpu", "training", "test"], [])
-    service = resolve(["service-cpu"], everything)
+    everything = resolve(["vllm-cpu", "training", "test"], [])
+    vllm = resolve(["vllm-cpu"], everything)
+    # In the versions that vLLM takes beside them: it lies on top of these.
+    names = {name_package(entry) for entry in resolve([], everything)}
+    service = [entry for entry in vllm if name_package(entry) in names]
     write_lock("cpu.txt", service)
-    write_lock("dev.txt", [entry for entry in everything if entry not in service])
-    write_lock("gpu.txt", resolve(["service-gpu"], everything, gpu=True))
+    write_lock("vllm.txt", [entry for entry in vllm if entry not in service])
+    write_lock("dev.txt", [entry for entry in everything if entry not in [*service, *vllm]])
+    write_lock("gpu.txt", resolve(["vllm-gpu"], everything, gpu=True))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ requires-python = ">=3.11"
 dependencies = ["web>=1"]
 
 [project.optional-dependencies]
-service-cpu = ["engine-cpu"]
-service-gpu = ["engine"]
+vllm-cpu = ["engine-cpu"]
+vllm-gpu = ["engine"]
 training = ["trainer"]
 test = ["checker"]
 """
@@ -98,7 +98,8 @@ def read(locks: Path, name: str) -> set[str]:
 
 
 def test_the_service_is_locked_without_torch_and_what_torch_needs_of_a_gpu(locks: Path) -> None:
-    assert read(locks, "cpu.txt") == {"engine-cpu==1.0", "web==1.0"}
+    assert read(locks, "cpu.txt") == {"web==1.0"}
+    assert read(locks, "vllm.txt") == {"engine-cpu==1.0"}
 
 
 def test_the_development_lock_holds_only_what_comes_on_top(locks: Path) -> None:

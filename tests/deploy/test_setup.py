@@ -25,9 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SETUP = ROOT / "deploy" / "setup"
 LOCKS = SETUP / "locks"
 EXTRAS = {
-    "cpu": (["cpu.txt", "torch-cpu.txt"], ["service-cpu"]),
-    "dev": (["cpu.txt", "torch-cpu.txt", "dev.txt"], ["service-cpu", "training", "test"]),
-    "gpu": (["gpu.txt"], ["service-gpu"]),
+    "cpu": (["cpu.txt"], []),
+    "vllm": (["cpu.txt", "torch-cpu.txt", "vllm.txt"], ["vllm-cpu"]),
+    "dev": (
+        ["cpu.txt", "torch-cpu.txt", "vllm.txt", "dev.txt"],
+        ["vllm-cpu", "training", "test"],
+    ),
+    "gpu": (["gpu.txt"], ["vllm-gpu"]),
 }
 
 
@@ -40,7 +44,7 @@ def read_lock(name: str) -> dict[str, list[Version]]:
     return versions
 
 
-@pytest.mark.parametrize("name", ["cpu.txt", "dev.txt", "gpu.txt", "torch-cpu.txt"])
+@pytest.mark.parametrize("name", ["cpu.txt", "vllm.txt", "dev.txt", "gpu.txt", "torch-cpu.txt"])
 def test_a_lock_pins_every_file_and_names_no_source(name: str) -> None:
     text = re.sub(r"^#.*$", "", (LOCKS / name).read_text(encoding="utf-8"), flags=re.M)
     assert not re.search(r"://|^-|@", text, re.M)
@@ -49,7 +53,7 @@ def test_a_lock_pins_every_file_and_names_no_source(name: str) -> None:
         assert re.fullmatch(rf"\S+==\S+ (; .* )?\\\n({digest} \\\n)*{digest}\n", entry), entry
 
 
-@pytest.mark.parametrize("name", ["cpu.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["cpu.txt", "vllm.txt", "dev.txt"])
 def test_nothing_of_a_gpu_is_locked_for_the_cpu(name: str) -> None:
     unwanted = re.compile(r"nvidia|cuda|cupy|triton|flashinfer|torch")
     assert not [package for package in read_lock(name) if unwanted.search(package)]
@@ -70,9 +74,18 @@ def test_the_locks_hold_what_the_project_asks_for(kind: str) -> None:
         assert all(version in requirement.specifier for version in versions), requirement
 
 
-def test_dev_and_cpu_lock_no_package_twice() -> None:
-    both = {(n, v) for n, found in read_lock("cpu.txt").items() for v in found}
-    assert not both & {(n, v) for n, found in read_lock("dev.txt").items() for v in found}
+def test_no_package_is_locked_twice_for_one_environment() -> None:
+    locked = [
+        (package, version)
+        for name in ("cpu.txt", "vllm.txt", "dev.txt")
+        for package, versions in read_lock(name).items()
+        for version in versions
+    ]
+    assert len(set(locked)) == len(locked)
+
+
+def test_serving_on_a_cpu_needs_neither_torch_nor_transformers() -> None:
+    assert not {"torch", "transformers", "vllm-cpu", "numba"} & read_lock("cpu.txt").keys()
 
 
 def find_python(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -104,6 +117,13 @@ def test_a_missing_python_is_told_in_one_line() -> None:
     assert re.fullmatch(r"error: .*/nowhere/python3\.11 is missing .*\n", done.stderr)
 
 
+LOCKED = {
+    "cpu.txt": ("fastapi", "openvino", "tokenizers"),
+    "vllm.txt": ("vllm", "transformers"),
+    "dev.txt": ("pytest",),
+}
+
+
 class Workplace:
     """A copy of deploy/setup with locks of tiny packages and a folder of their wheels."""
 
@@ -117,9 +137,9 @@ class Workplace:
         self.wheels.mkdir()
         shutil.copy(SETUP / "environment.py", self.locks.parent)
         (self.locks / "torch-cpu.txt").write_text(self.make_wheel("torch", "2.13.0+cpu"))
-        entries = [self.make_wheel(name, "1.0") for name in ("vllm", "fastapi", "transformers")]
-        (self.locks / "cpu.txt").write_text("".join(entries))
-        (self.locks / "dev.txt").write_text(self.make_wheel("checker", "1.0"))
+        for name, packages in LOCKED.items():
+            lines = [self.make_wheel(package, "1.0") for package in packages]
+            (self.locks / name).write_text("".join(lines))
 
     def make_wheel(self, name: str, version: str) -> str:
         """Build a wheel of one empty module; return its line for a lock."""
@@ -166,7 +186,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 def test_the_environment_holds_the_locked_packages(made: Workplace) -> None:
-    assert {"torch", "vllm", "fastapi", "transformers"} <= made.find_modules()
+    assert set(LOCKED["cpu.txt"]) <= made.find_modules()
+    assert not {"torch", "vllm"} & made.find_modules()
     assert (made.environment / ".gitignore").read_text() == "*\n"
 
 
@@ -187,13 +208,16 @@ def test_a_second_run_at_once_waits_for_the_first(made: Workplace) -> None:
     process.communicate()
 
 
-def test_the_tests_packages_come_on_top(made: Workplace) -> None:
+def test_vllm_and_the_tests_packages_come_on_top(made: Workplace) -> None:
     leftover = made.environment / "leftover"
     leftover.touch()
-    assert "checker" not in made.find_modules()
+    status, output, errors = made.run("--vllm")
+    assert (status, errors) == (0, ""), output + errors
+    assert {"torch", "vllm", "transformers"} <= made.find_modules()
+    assert "pytest" not in made.find_modules()
     status, output, errors = made.run("--dev")
     assert (status, errors) == (0, ""), output + errors
-    assert "checker" in made.find_modules()
+    assert "pytest" in made.find_modules()
     assert leftover.exists()
 
 
@@ -205,20 +229,20 @@ def test_what_was_left_half_done_is_made_anew(made: Workplace) -> None:
     made.record.write_text(json.dumps(record | {"busy": "cpu"}))
     assert made.run()[0] == 0
     assert not leftover.exists()
-    assert "vllm" in made.find_modules()
+    assert "fastapi" in made.find_modules()
 
 
 def test_a_wrong_file_is_refused_and_a_changed_lock_starts_from_nothing(made: Workplace) -> None:
-    line = made.make_wheel("transformers", "2.0")
+    line = made.make_wheel("tokenizers", "2.0")
     lock = made.locks / "cpu.txt"
-    kept = [entry for entry in lock.read_text().splitlines(True) if "transformers" not in entry]
+    kept = [entry for entry in lock.read_text().splitlines(True) if "tokenizers" not in entry]
     lock.write_text("".join(kept) + re.sub("sha256:.*", "sha256:" + "0" * 64, line))
     status, _, errors = made.run()
     assert status == 1
     assert re.fullmatch(r"error: a package source sent a file that is not .*\n", errors)
     lock.write_text("".join(kept) + line)
     assert made.run()[0] == 0
-    assert any(made.environment.glob("lib/python*/site-packages/transformers-2.0.dist-info"))
+    assert any(made.environment.glob("lib/python*/site-packages/tokenizers-2.0.dist-info"))
 
 
 def test_without_a_network_the_remedy_is_told(tmp_path: Path) -> None:
@@ -239,7 +263,7 @@ def test_without_the_cpu_build_of_torch_the_remedy_is_told(tmp_path: Path) -> No
     workplace = Workplace(tmp_path)
     for wheel in workplace.wheels.glob("torch-*"):
         wheel.unlink()
-    status, _, errors = workplace.run()
+    status, _, errors = workplace.run("--vllm")
     assert status == 1
     assert re.fullmatch(r"error: torch's CPU build was found neither .*\n", errors)
 
@@ -247,7 +271,9 @@ def test_without_the_cpu_build_of_torch_the_remedy_is_told(tmp_path: Path) -> No
 def test_constraints_of_the_machine_do_not_touch_the_lock(tmp_path: Path) -> None:
     (tmp_path / "constraints.txt").write_text("torch<2\n")
     workplace = Workplace(tmp_path)
-    status, output, errors = workplace.run(PIP_CONSTRAINT=str(tmp_path / "constraints.txt"))
+    status, output, errors = workplace.run(
+        "--vllm", PIP_CONSTRAINT=str(tmp_path / "constraints.txt")
+    )
     assert (status, errors) == (0, ""), output + errors
 
 
@@ -263,31 +289,37 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("option", "fault", "error"),
     [
         (
+            "--vllm",
             "import sys; sys.modules['ensurepip'] = None",
             r"error: .* cannot make virtual environments\. .* apt install python3\.\d+-venv.*\n",
         ),
         (
+            "--vllm",
             "import shutil; shutil.disk_usage = lambda path: type('Full', (), {'free': 2e8})",
-            r"error: 0\.2 GB are free in .*, 4 GB are needed\. .*\n",
+            r"error: 0\.2 GB are free in .*, 5 GB are needed\. .*\n",
         ),
         (
+            "--dev",
             "import platform; platform.machine = lambda: 'riscv64'",
-            r"error: vLLM has packages for Linux on x86_64 and aarch64 only\. .*\n",
+            r"error: the locks are for Linux on x86_64 and aarch64\. .*\n",
         ),
         (
+            "--vllm",
             "import ctypes; ctypes.CDLL = lambda name: open('/nowhere')",
             r"error: libnuma, .* is missing\. Install it .*\n",
         ),
     ],
 )
-def test_a_lacking_machine_is_told_in_one_line(tmp_path: Path, fault: str, error: str) -> None:
+def test_a_lacking_machine_is_told_in_one_line(
+    tmp_path: Path, option: str, fault: str, error: str
+) -> None:
     """The fault is put into the interpreter itself before the program begins."""
     workplace = Workplace(tmp_path)
     (tmp_path / "sitecustomize.py").write_text(fault)
-    status, _, errors = workplace.run(PYTHONPATH=str(tmp_path))
+    status, _, errors = workplace.run(option, PYTHONPATH=str(tmp_path))
     assert status == 1
     assert re.fullmatch(error, errors)
     assert not workplace.find_modules()

@@ -31,7 +31,7 @@ export PYTHONPATH := $(CURDIR)
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(if $(EXTRA),dev-environment,environment) ## Only the environment; EXTRA=training (or any other word) adds training and tests.
+setup: $(if $(EXTRA),dev-environment,environment) ## Only the environment; EXTRA=training adds training and the tests.
 
 serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu; ENGINE.
 	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)" --engine $(ENGINE)

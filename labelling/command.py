@@ -71,7 +71,7 @@ def _label(options: Namespace) -> str:
         if client and journal.done < job.rows:
             label_rows(job, journal, client)
         elif journal.done < job.rows:
-            print("starting the service, some twenty seconds …", file=sys.stderr)
+            print("starting the service …", file=sys.stderr)
             with run_service(options.checkpoint) as own:
                 label_rows(job, journal, Client(own.url, ended=own.ended))
         if options.structure:

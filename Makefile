@@ -58,8 +58,8 @@ format: dev-environment ## Put the code into the style that lint checks.
 	@$(RUN) -m ruff check --fix $(PARTS)
 	@$(RUN) -m ruff format $(PARTS)
 
-lock: dev-environment ## Resolve the dependencies anew and write deploy/setup/locks.
-	@$(RUN) deploy/setup/lock.py
+lock: dev-environment ## Write deploy/setup/locks; LOCK_ARGS=--upgrade takes the newest versions.
+	@$(RUN) deploy/setup/lock.py $(LOCK_ARGS)
 
 checkpoint: dev-environment ## Rebuild the bundled checkpoint from ../shared/data.
 	@$(RUN) -m training pretrain --recipe training/recipes/pretrain-mini.yaml

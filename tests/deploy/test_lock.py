@@ -77,10 +77,10 @@ def add_package(index: Path, name: str, version: str, needs: tuple[str, ...]) ->
     (folder / "index.html").write_text("\n".join(links), encoding="utf-8")
 
 
-def run(program: Path, *, index: Path) -> subprocess.CompletedProcess[str]:
+def run(program: Path, *options: str, index: Path) -> subprocess.CompletedProcess[str]:
     sources = {"UV_DEFAULT_INDEX": f"file://{index}", "UV_INDEX": "", "UV_NO_CACHE": "1"}
     return subprocess.run(
-        [sys.executable, str(program)],
+        [sys.executable, str(program), *options],
         env=os.environ | sources,
         capture_output=True,
         text=True,
@@ -110,6 +110,18 @@ def test_the_gpu_lock_keeps_the_versions_of_the_other(locks: Path) -> None:
     """web 2.0 would do; torch is the version of the CPU's."""
     expected = {"engine==1.0", "torch==2.13.0", "triton==1.0", "web==1.0"}
     assert read(locks, "gpu.txt") == expected
+
+
+def test_versions_that_are_locked_move_only_when_asked(tmp_path: Path, locks: Path) -> None:
+    folder = tmp_path / "deploy" / "setup"
+    shutil.copytree(locks.parent, folder)
+    (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    shutil.copytree(locks.parents[2] / "index", tmp_path / "index")
+    add_package(tmp_path / "index", "checker", "2.0", ())
+    for options, version in (((), "1.0"), (("--upgrade",), "2.0")):
+        done = run(folder / "lock.py", *options, index=tmp_path / "index")
+        assert done.returncode == 0, done.stderr
+        assert read(folder / "locks", "dev.txt") == {f"checker=={version}", "trainer==1.0"}
 
 
 def test_a_lock_that_cannot_be_made_says_so(tmp_path: Path, locks: Path) -> None:

@@ -139,6 +139,33 @@ def test_rooms_say_what_lives_in_them_and_stay_small(part: str) -> None:
         assert len(modules) <= 12, f"{folder} has {len(modules)} modules"
 
 
+OWN_ROOMS = {"e2e"}
+"""Rooms of the tests that mirror nothing: whole programs, from outside."""
+
+
+def find_tests() -> list[Path]:
+    """Test files of rooms, as paths below `tests`."""
+    found = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")]
+    rooms = [path for path in found if len(path.parts) > 1 and path.parts[0] not in OWN_ROOMS]
+    assert rooms
+    return rooms
+
+
+def test_tests_mirror_the_rooms() -> None:
+    for test in find_tests():
+        assert (ROOT / test.parent).is_dir(), f"tests/{test}: there is no room {test.parent}"
+
+
+def test_a_test_that_bears_the_name_of_a_module_lies_in_its_room() -> None:
+    for test in find_tests():
+        part = ROOT / test.parts[0]
+        rooms = {
+            module.parent.relative_to(ROOT)
+            for module in part.rglob(test.name.removeprefix("test_"))
+        }
+        assert not rooms or test.parent in rooms, f"tests/{test} tests a module of {rooms}"
+
+
 def list_committed_texts() -> list[Path]:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:

@@ -7,7 +7,7 @@ import pytest
 from training.pretraining.pretrain import PretrainRecipe
 from training.recipe.recipe import TrainRecipe
 
-RECIPES = sorted(Path(__file__).parents[2].glob("training/recipes/*.yaml"))
+RECIPES = sorted(Path(__file__).parents[3].glob("training/recipes/*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

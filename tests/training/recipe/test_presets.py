@@ -12,7 +12,7 @@ from training.recipe.method import HeadRecipe, LossRecipe
 from training.recipe.presets import PRESETS, apply_preset
 from training.recipe.recipe import RESERVED, TrainRecipe
 
-BUNDLED = Path(__file__).parents[2] / "training/recipes/bundled.yaml"
+BUNDLED = Path(__file__).parents[3] / "training/recipes/bundled.yaml"
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

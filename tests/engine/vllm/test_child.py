@@ -54,7 +54,7 @@ def test_a_killed_service_leaves_no_orphan(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
         "NCAL_LOG_LEVEL": "info",
     }
     parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment)

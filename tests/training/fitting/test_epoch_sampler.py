@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from tests.training.test_sampling import make_examples
+from tests.training.data.test_sampling import make_examples
 from training.data.examples import Example
 from training.data.sampling import draw_counts, split_validation
 from training.fitting.epoch_sampler import EpochSampler

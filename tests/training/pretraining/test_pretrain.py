@@ -20,7 +20,7 @@ from training.pretraining.corpus import read_corpus
 from training.pretraining.pretrain import PretrainRecipe, pretrain
 from training.pretraining.tokenizer import ASSISTANT, END, USER
 
-RECIPE = Path(__file__).parents[2] / "training/recipes/pretrain-mini.yaml"
+RECIPE = Path(__file__).parents[3] / "training/recipes/pretrain-mini.yaml"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ VENV  := $(if $(filter cpu,$(ACCELERATOR)),.venv,.venv-$(ACCELERATOR))
 RUN   := $(VENV)/bin/python
 SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
-PARTS := contract engine tables labelling training service benchmarks deploy docs tests
+PARTS := contract engine tables labelling training service ncal benchmarks deploy docs tests
 
 export PYTHONPATH := $(CURDIR)
 

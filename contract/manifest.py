@@ -150,7 +150,7 @@ def read_manifest(directory: Path, *, verify_weights: bool = True) -> Manifest:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(
             f"{directory} is no checkpoint: {MANIFEST_NAME} cannot be read ({error}); "
-            "export one with `python -m training`"
+            "write one with `ncal train`"
         ) from error
     _check_version(text, path)
     try:
@@ -175,7 +175,7 @@ def _verify_files(manifest: Manifest, directory: Path) -> None:
     if not graph.exists() or hash_file(graph) != manifest.graph_sha256:
         raise CheckpointError(
             f"{graph} is not the file {MANIFEST_NAME} was written for (missing, or its sha256 "
-            f"differs); write it again with `python -m training export --onnx-only {directory}`"
+            f"differs); write it again with `ncal export --onnx-only {directory}`"
         )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from contract.manifest import GRAPH_NAME, WEIGHTS_NAME, CheckpointError
 
 _MAX_BYTES = 1_000_000
-_REMEDY = "write it again with `python -m training export --onnx-only"
+_REMEDY = "write it again with `ncal export --onnx-only"
 # Field numbers of onnx.proto, by message.
 _MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 20, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15

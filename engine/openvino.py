@@ -94,7 +94,7 @@ def start_engine(checkpoint: Checkpoint, options: EngineOptions) -> "OpenVinoEng
     if checkpoint.manifest.graph_sha256 is None:
         raise CheckpointError(
             f"the manifest of {checkpoint.directory} does not vouch for {GRAPH_NAME}; write it "
-            f"again with `python -m training export --onnx-only {checkpoint.directory}`"
+            f"again with `ncal export --onnx-only {checkpoint.directory}`"
         )
     return OpenVinoEngine(checkpoint, options)
 
@@ -284,7 +284,7 @@ def _compile(directory: Path, dtype: Dtype, threads: int) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{path} cannot be compiled ({reason}); write it again with "
-            f"`python -m training export --onnx-only {directory}`"
+            f"`ncal export --onnx-only {directory}`"
         ) from error
 
 

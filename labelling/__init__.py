@@ -1,4 +1,4 @@
-"""Labels whole files through the service: `python -m labelling FILE`.
+"""Labels whole files through the service: `ncal label FILE`.
 
 The way of the data: `tables` reads rows, `items` makes items of them, `client` has the service
 classify them, `journal` keeps each answer at once, and `output` writes the labelled file.

@@ -1,4 +1,4 @@
-"""`python -m labelling`."""
+"""`python -m labelling`, as `ncal label`."""
 
 import sys
 

@@ -14,7 +14,7 @@ from engine.checkpoint import BUNDLED_CHECKPOINT
 def parse_arguments(arguments: Sequence[str]) -> Namespace:
     """Parse the command line; wrong options end the process with status 2, as ever."""
     parser = ArgumentParser(
-        prog="python -m labelling",
+        prog="ncal label",
         description="Label every row of a file: with a column that says who speaks each is a turn "
         "of a dialogue, without one a maths problem. What was broken off goes on when the same "
         "command is run again.",

@@ -1,4 +1,4 @@
-"""`python -m service`."""
+"""`python -m service`, as `ncal serve`."""
 
 import runpy
 

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
         extra="forbid",
         use_attribute_docstrings=True,
         cli_kebab_case=True,
-        cli_prog_name="python -m service",
+        cli_prog_name="ncal serve",
         cli_hide_none_type=True,
         cli_avoid_json=True,
         cli_implicit_flags=True,
@@ -105,8 +105,8 @@ class Settings(BaseSettings):
     """A live dialogue in which nothing, not even a ping, is heard for this long is ended."""
 
     api_key_hashes: str = ""
-    """`name:sha256` of each API key, parted by commas; `python -m service.access.api_keys` makes
-    them. Without any key everybody may call."""
+    """`name:sha256` of each API key, parted by commas; `ncal key` makes them.
+    Without any key everybody may call."""
     api_key_file: Path | None = None
     """File with such an entry a line."""
     allow_no_key: bool = False
@@ -158,7 +158,7 @@ def read_settings(arguments: list[str]) -> Settings:
         return Settings(_cli_parse_args=arguments)  # type: ignore[call-arg]
     except ParsingError as error:
         reason = str(error).removeprefix("error parsing CLI: ")
-        raise SettingsError(f"{reason}; `python -m service --help` lists the options") from error
+        raise SettingsError(f"{reason}; `ncal serve --help` lists the options") from error
     except ValidationError as error:
         raise SettingsError("; ".join(map(_describe, error.errors()))) from error
 

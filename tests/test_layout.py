@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
-    "contract", "engine", "tables", "labelling", "training", "service",
+    "contract", "engine", "tables", "labelling", "training", "service", "ncal",
     "benchmarks", "deploy", "tests",
 }  # fmt: skip
 PUBLIC_HOSTS = {"pypi.org", "download.pytorch.org"}
@@ -49,6 +49,7 @@ def find_foreign_imports(source: Path) -> set[str]:
         ("labelling", {"contract", "engine", "tables", "labelling"}),
         ("service", {"contract", "engine", "service"}),
         ("training", {"contract", "engine", "training"}),
+        ("ncal", {"labelling", "ncal", "service", "training"}),
     ],
 )
 def test_parts_import_only_those_below(part: str, known: set[str]) -> None:
@@ -69,7 +70,7 @@ def test_contract_needs_only_pydantic() -> None:
 
 
 def test_one_folder_alone_knows_vllm() -> None:
-    parts = ("contract", "engine", "labelling", "service", "tables")
+    parts = ("contract", "engine", "labelling", "ncal", "service", "tables")
     sources = {
         source.relative_to(ROOT).as_posix()
         for part in parts
@@ -88,9 +89,9 @@ def test_losses_need_only_torch() -> None:
 
 LAYERS = {
     "service": (
-        "__main__", "command", "process", "app", "live", "api", "http", "readiness", "classifier",
-        "admission", "access", "observability", "schemas", "tasks", "settings", "errors",
-        "exit_codes", "__init__",
+        "__main__", "command", "model_list", "process", "app", "live", "api", "http", "readiness",
+        "classifier", "admission", "access", "observability", "schemas", "tasks", "settings",
+        "errors", "exit_codes", "__init__",
     ),
     "training": (
         "__main__", "commands", "train", "evaluation", "checkpoints", "pretraining", "fit",
@@ -130,7 +131,7 @@ def test_rooms_import_only_from_those_below(part: str) -> None:
                 assert layers.index(room) >= layers.index(own), f"{source} imports {name}"
 
 
-@pytest.mark.parametrize("part", ["engine", "labelling", "service", "tables", "training"])
+@pytest.mark.parametrize("part", ["engine", "labelling", "ncal", "service", "tables", "training"])
 def test_rooms_say_what_lives_in_them_and_stay_small(part: str) -> None:
     for folder in {source.parent for source in find_sources(part)}:
         init = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))

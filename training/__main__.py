@@ -1,4 +1,4 @@
-"""`python -m training COMMAND …`: each command tells of itself with `--help`."""
+"""`python -m training COMMAND …`, as `ncal COMMAND …`: each tells of itself with `--help`."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from training.errors import BadInput
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 when a person can mend what is wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m training",
+        prog="ncal",
         description="From labelled texts to a checkpoint, and measuring what it is worth.",
     )
     options = parse_command(parser, arguments)

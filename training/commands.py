@@ -1,4 +1,4 @@
-"""The commands of `python -m training`: what each is asked, and what it runs.
+"""The commands of training, `ncal train` and its sisters: what each is asked, and what it runs.
 
 What a command needs is imported when it runs: `--help` must not wait for torch.
 """

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("contract", "engine", "tables", "service", "labelling", "training")
+PARTS = ("contract", "engine", "tables", "service", "labelling", "training", "ncal")
 Graph = dict[str, set[str]]
 
 

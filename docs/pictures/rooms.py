@@ -14,10 +14,12 @@ from docs.pictures.svg import (
 _FILLS = {
     "training": "#fdf0d5", "service": "#d9ecf7", "labelling": "#e4f3e4",
     "engine": "#efe6f6", "tables": "#efe6f6", "contract": "#f0f2f4",
+    "ncal": "#f0f2f4",
 }  # fmt: skip
 _BOXES = {
-    "training": (20, 40, 230, 88), "service": (310, 40, 230, 88), "labelling": (600, 40, 230, 88),
-    "engine": (340, 190, 200, 98), "tables": (630, 190, 160, 98), "contract": (20, 345, 810, 64),
+    "ncal": (20, 20, 810, 58), "training": (20, 116, 230, 88), "service": (310, 116, 230, 88),
+    "labelling": (600, 116, 230, 88), "engine": (340, 266, 200, 98), "tables": (630, 266, 160, 98),
+    "contract": (20, 421, 810, 64),
 }  # fmt: skip
 """Part → left, top, width, height."""
 _LANES = {"training": 135, "service": 325, "labelling": 812, "engine": 440, "tables": 710}
@@ -36,14 +38,14 @@ def draw_architecture() -> str:
         columns = int((width - 20) / 5.9)
         shapes += make_paragraph(x + 12, y + 44, describe_room(part), columns=columns)
     shapes += [
-        make_arrow((250, 70), (309, 70), dashed=True),
-        make_text(280, 62, "checkpoint", size=10, colour=GREY, anchor="middle"),
-        make_arrow((600, 70), (541, 70), dashed=True),
-        make_text(570, 62, "HTTP", size=10, colour=GREY, anchor="middle"),
+        make_arrow((250, 146), (309, 146), dashed=True),
+        make_text(280, 138, "checkpoint", size=10, colour=GREY, anchor="middle"),
+        make_arrow((600, 146), (541, 146), dashed=True),
+        make_text(570, 138, "HTTP", size=10, colour=GREY, anchor="middle"),
     ]
     note = "full arrows: imports, read from the source · dashed: between running programs"
-    shapes.append(make_text(20, 432, note, size=11, colour=GREY))
-    return make_drawing(850, 446, "The parts of NCAL Serve and what they import", shapes)
+    shapes.append(make_text(20, 508, note, size=11, colour=GREY))
+    return make_drawing(850, 522, "The parts of NCAL Serve and what they import", shapes)
 
 
 def draw_rooms() -> str:
@@ -90,6 +92,8 @@ def _connect(part: str, imported: str) -> str:
         lane = _LANES[part]
         return make_arrow((lane, y1 + height1), (lane, y2 - 2))
     end = x2 + width2 / 2
+    if part == "ncal":
+        return make_arrow((end, y1 + height1), (end, y2 - 2))
     start = min(max(end, x1 + 24), x1 + width1 - 24)
     end += (start - end) * 0.35
     return make_arrow((start, y1 + height1), (end, y2 - 2))

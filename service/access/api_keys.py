@@ -1,6 +1,6 @@
 """API keys: kept as sha256 hashes, compared in constant time, made with one command.
 
-`python -m service.access.api_keys [name]` makes a key and the entry for the key file.
+`ncal key [NAME]` makes a key and the entry for the key file.
 """
 
 import hashlib
@@ -8,7 +8,8 @@ import hmac
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -82,7 +83,7 @@ def _parse(text: str, source: str) -> dict[str, str]:
             if not _HASH.fullmatch(digest) or not _NAME.fullmatch(name):
                 raise KeyFormatError(
                     f"{source}, line {number}: not `name:sha256`; "
-                    "make a key and its hash with `python -m service.access.api_keys`"
+                    "make a key and its hash with `ncal key`"
                 )
             if digest in names or name in names.values():
                 raise KeyFormatError(f"{source}, line {number}: this key or name appears twice")
@@ -90,14 +91,28 @@ def _parse(text: str, source: str) -> dict[str, str]:
     return names
 
 
-def main(arguments: list[str]) -> None:
+def parse_name(arguments: Sequence[str]) -> str | None:
+    """The client's name, None if it has none; what is no name ends the process with status 2."""
+    parser = ArgumentParser(
+        prog="ncal key", description="Make an API key and the entry that lets the service know it."
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="of the client, for logs and metrics"
+    )
+    name: str | None = parser.parse_args(arguments).name
+    if name is not None and not _NAME.fullmatch(name):
+        parser.error("a name has up to 64 letters, digits and the signs - _ .")
+    return name
+
+
+def main(arguments: Sequence[str]) -> int:
     """Print a new key and the entry for its client."""
+    name = parse_name(arguments)
     key, digest = make_key()
-    name = arguments[0] if arguments else digest[:8]
-    ApiKeys.read(f"{name}:{digest}", None)
     print(f"key (show it to the client once): {key}")
-    print(f"entry (--api-key-hashes, or a line of --api-key-file): {name}:{digest}")
+    print(f"entry (--api-key-hashes, or a line of --api-key-file): {name or digest[:8]}:{digest}")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

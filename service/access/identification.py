@@ -32,7 +32,7 @@ def check_exposure(host: str, keys: ApiKeys, *, allow_no_key: bool) -> None:
         return
     raise ExposureError(
         f"--host {host} is open to the network and no API key is set; make one with "
-        "`python -m service.access.api_keys` and give its hash with --api-key-hashes or "
+        "`ncal key` and give its hash with --api-key-hashes or "
         "--api-key-file, or say --allow-no-key"
     )
 

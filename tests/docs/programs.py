@@ -13,7 +13,9 @@ from typing import Any
 from unittest.mock import patch
 
 from labelling.arguments import parse_arguments
-from service.access.api_keys import ApiKeys, KeyFormatError
+from ncal.programs import PROGRAMS
+from service.access.api_keys import parse_name
+from service.model_list import parse_arguments as parse_model_list
 from service.settings import SettingsError, read_settings
 from tests.docs.files import find_missing
 from training.commands import parse_command
@@ -61,9 +63,15 @@ def check_module(module: str, arguments: list[str]) -> list[str]:
 
 def check_ncal(words: tuple[str, ...]) -> list[str]:
     """Return what is wrong with a command of the installed application."""
-    if importlib.util.find_spec("ncal") is None:
-        return ["ncal: the project installs no such command"]
-    return [f"{' '.join(words)}: not checked yet"]
+    _, *rest = words
+    if rest in (["--help"], ["--version"]):
+        return []
+    if not rest or rest[0] not in PROGRAMS:
+        return [f"{' '.join(words)}: there is no such command"]
+    name, *arguments = rest
+    if name not in _NCAL:  # one of training
+        return _catch(f"ncal {name}", lambda: _parse_training(rest))
+    return _catch(f"ncal {name}", lambda: _NCAL[name](arguments))
 
 
 def _catch(name: str, parse: Callable[[], list[str]]) -> list[str]:
@@ -76,7 +84,7 @@ def _catch(name: str, parse: Callable[[], list[str]]) -> list[str]:
         if end.code in (0, None):
             return []
         return [f"{name}: {said.getvalue().strip().splitlines()[-1]}"]
-    except (SettingsError, KeyFormatError, BadInput) as error:
+    except (SettingsError, BadInput) as error:
         return [f"{name}: {error}"]
 
 
@@ -124,8 +132,12 @@ def _parse_service(arguments: list[str]) -> list[str]:
 
 
 def _parse_key(arguments: list[str]) -> list[str]:
-    ApiKeys.read(f"{arguments[0]}:{'0' * 64}" if arguments else "", None)
-    return ["takes one name"] if len(arguments) > 1 else []
+    parse_name(arguments)
+    return []
+
+
+def _parse_model_list(arguments: list[str]) -> list[str]:
+    return _check_paths(parse_model_list(arguments))
 
 
 def _parse_benchmark(module: str, arguments: list[str]) -> list[str]:
@@ -156,4 +168,10 @@ _PARSERS: dict[str, Callable[[list[str]], list[str]]] = {
     "service": _parse_service,
     "service.access.api_keys": _parse_key,
     "training": _parse_training,
+}
+_NCAL: dict[str, Callable[[list[str]], list[str]]] = {
+    "key": _parse_key,
+    "label": _parse_labelling,
+    "models": _parse_model_list,
+    "serve": _parse_service,
 }

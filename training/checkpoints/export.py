@@ -57,7 +57,7 @@ def export_checkpoint(
     except (OSError, SafetensorError) as error:
         raise BadInput(
             f"{recipe.output}: cannot be written: {error}; free space or choose another output, "
-            "then run `python -m training export`: what was trained is kept"
+            "then run `ncal export`: what was trained is kept"
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

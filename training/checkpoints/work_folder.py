@@ -95,7 +95,7 @@ def load_final(recipe: TrainRecipe) -> PreTrainedModel:
     """Load what `keep_final` kept; BadInput if there is none."""
     folder = final_folder(recipe)
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no final model is kept; run `python -m training train`")
+        raise BadInput(f"{folder}: no final model is kept; run `ncal train`")
     try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError) as error:

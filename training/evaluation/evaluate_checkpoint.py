@@ -1,4 +1,4 @@
-"""Measuring a finished checkpoint on labelled files: `python -m training evaluate`."""
+"""Measuring a finished checkpoint on labelled files: `ncal evaluate`."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Calibrating a finished checkpoint on data of one's own: `python -m training calibrate`."""
+"""Calibrating a finished checkpoint on data of one's own: `ncal calibrate`."""
 
 import datetime
 import os

@@ -26,7 +26,7 @@ def load_tokenizer(backbone: str) -> PreTrainedTokenizerBase:
     if not Path(backbone).is_dir() and backbone.count("/") != 1:
         raise BadInput(
             f"{backbone}: no such directory, and no `owner/name` of the Hugging Face hub; "
-            "for the bundled model run `python -m training pretrain` first"
+            "for the bundled model run `ncal pretrain` first"
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(backbone, padding_side="right")

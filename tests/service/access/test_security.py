@@ -322,4 +322,4 @@ def test_the_service_refuses_to_start_open_or_with_unusable_keys(arguments: list
     refused = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2
     assert refused.stderr.startswith("service: ") and refused.stderr.count("\n") == 1
-    assert "python -m service.access.api_keys" in refused.stderr or "missing" in refused.stderr
+    assert "`ncal key`" in refused.stderr or "missing" in refused.stderr

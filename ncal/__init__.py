@@ -1,0 +1,1 @@
+"""The command `ncal`: starts the program that is asked for, and only then imports it."""

@@ -1,0 +1,93 @@
+"""`ncal`: one word finds its program, and what cannot run says what to do."""
+
+import re
+import subprocess
+import sys
+from argparse import ArgumentParser
+
+import pytest
+
+from ncal.command import describe_programs, main
+from ncal.programs import PROGRAMS
+from service import __version__
+from tests.test_layout import ROOT
+from training.commands import parse_command
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    for name, program in PROGRAMS.items():
+        (line,) = [line for line in said.splitlines() if line.split()[:1] == [name]]
+        assert line.endswith(program.summary) and len(line) <= 100
+
+
+def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err.strip() == describe_programs()
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ncal-serve {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("servee", "serve"), ("lable", "label"), ("trian", "train"), ("keys", "key")],
+)
+def test_the_nearest_command_is_suggested(
+    word: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"did you mean `ncal {meant}`?" in line
+
+
+def test_what_is_like_no_command_gets_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["xyzzy"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "did you mean" not in line and "`ncal --help`" in line
+
+
+def test_every_command_of_training_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_command(ArgumentParser(), ["none"])
+    listed = capsys.readouterr().err.rpartition("choose from")[2]
+    names = {name for name, program in PROGRAMS.items() if "training" in program.group}
+    assert names == set(re.findall(r"[a-z]+", listed))
+
+
+def test_help_imports_none_of_the_programs() -> None:
+    done = run_python(
+        "import sys; from ncal.command import main; main(['--help']);"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & "
+        "{'service', 'labelling', 'training', 'pydantic', 'fastapi', 'openvino', 'torch'}))"
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "remedy"),
+    [
+        ("yaml", ["train", "--recipe", "training/recipes/bundled.yaml"], ".[training]"),
+        ("uvicorn", ["serve"], "install the application again"),
+    ],
+)
+def test_what_is_not_installed_is_one_line(missing: str, arguments: list[str], remedy: str) -> None:
+    done = run_python(
+        "import sys, importlib.abc\n"
+        "class Missing(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name.partition('.')[0] == '{missing}':\n"
+        f"            raise ModuleNotFoundError('No module named {missing}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        f"from ncal.command import main; sys.exit(main({arguments!r}))"
+    )
+    assert done.returncode == 2, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert f"`ncal {arguments[0]}` needs {missing}" in line and remedy in line

@@ -33,9 +33,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path) as arrays:
             return dict(arrays)
     except FileNotFoundError as error:
-        raise BadInput(
-            f"{path}: not trained yet; run `ncal crossvalidate`"
-        ) from error
+        raise BadInput(f"{path}: not trained yet; run `ncal crossvalidate`") from error
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise BadInput(f"{path}: cannot be read: {error}; remove it to train it anew") from error
 

@@ -103,7 +103,7 @@ def test_nothing_to_report_or_export_yet(
     place: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     message = _refuse(place, capsys, command)
-    assert "fold-0.npz: not trained yet; run `python -m training" in message
+    assert "fold-0.npz: not trained yet; run `ncal " in message
 
 
 def test_a_report_that_does_not_fit_leaves_the_old_one(

@@ -130,7 +130,7 @@ def test_finished_folds_are_not_trained_again(
 
 def test_a_failed_export_says_how_to_make_it_good(checkpoint: Path, failure: str) -> None:
     assert f"{checkpoint}: cannot be written" in failure
-    assert "then run `python -m training export`: what was trained is kept" in failure
+    assert "then run `ncal export`: what was trained is kept" in failure
 
 
 def test_work_of_another_run_is_refused(

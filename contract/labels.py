@@ -41,6 +41,15 @@ class LabelSet(BaseModel):
     note: str = ""
     """What a reader must know before trusting the labels."""
     labels: tuple[Label, ...] = Field(min_length=2)
+    order: tuple[str, ...] = ()
+    """Ids of labels, or groups, from low to high where they are a scale; empty where not."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "LabelSet":
+        known = {*self.ids, *(label.group for label in self.labels)}
+        if len(set(self.order)) < len(self.order) or not set(self.order) <= known:
+            raise ValueError(f"order of label set {self.task!r} needs ids or groups, each once")
+        return self
 
     @model_validator(mode="after")
     def _check_unique(self) -> "LabelSet":

@@ -23,6 +23,7 @@ from service.http.request_context import Core
 from service.http.security_headers import DOCS_ASSETS, SecurityHeaders
 from service.live import endpoint as live
 from service.observability.telemetry import Telemetry
+from service.protocols.routes import OTHER_PROTOCOLS, list_bodies, list_error_forms, make_router
 from service.settings import Settings
 
 
@@ -45,6 +46,7 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     app.state.live_slots = Slots(core.settings.max_live_sessions, "live dialogues")
     for module in (classify, stream, dialogue, live, information, health):
         app.include_router(module.router)
+    app.include_router(make_router(core.settings.protocols))
     for path in _find_classify_paths(app):
         core.metrics.add_route(path, "POST")
     identification = Identification(
@@ -52,14 +54,19 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     )
     _add_layers(app, core, identification)
     app.state.early_refusal = EarlyRefusal(core.readiness, core.metrics, identification)
-    install_openapi(app)
+    install_openapi(app, list_bodies(core.settings.protocols))
     return app
 
 
 def _find_classify_paths(app: FastAPI) -> list[str]:
     """Return the paths whose answers the service level objectives count."""
     routes = [route for route in app.routes if isinstance(route, APIRoute)]
-    return [route.path for route in routes if route.path.startswith("/classify/")]
+    return [
+        route.path
+        for route in routes
+        if route.path.startswith("/classify/") or OTHER_PROTOCOLS in route.tags
+        if "POST" in route.methods
+    ]
 
 
 def _add_layers(app: FastAPI, core: Core, identification: Identification) -> None:
@@ -71,7 +78,8 @@ def _add_layers(app: FastAPI, core: Core, identification: Identification) -> Non
         identification=identification,
         allowed_origins=settings.cors_origins,
     )
-    app.add_middleware(Telemetry, metrics=core.metrics)
+    error_forms = list_error_forms(settings.protocols)
+    app.add_middleware(Telemetry, metrics=core.metrics, error_forms=error_forms)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -11,6 +11,8 @@ from pydantic_settings import SettingsError as ParsingError
 
 from engine.checkpoint import BUNDLED_CHECKPOINT
 
+Protocol = Literal["systemone", "vllm", "tei"]
+
 
 class SettingsError(Exception):
     """The settings are wrong; the message is one line that names the remedy."""
@@ -104,6 +106,9 @@ class Settings(BaseSettings):
     live_idle_timeout_s: float = Field(default=300.0, gt=0.0)
     """A live dialogue in which nothing, not even a ping, is heard for this long is ended."""
 
+    protocols: Annotated[tuple[Protocol, ...], NoDecode] = ("systemone", "vllm", "tei")
+    """Foreign protocols that are spoken too, parted by commas; an empty text for none."""
+
     api_key_hashes: str = ""
     """`name:sha256` of each API key, parted by commas; `ncal key` makes them.
     Without any key everybody may call."""
@@ -137,7 +142,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`info` logs a line a request; no level ever logs what was sent."""
 
-    @field_validator("checkpoint", "cors_origins", mode="before")
+    @field_validator("checkpoint", "cors_origins", "protocols", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -1,5 +1,6 @@
 """What FastAPI cannot see for itself: how bodies are read, and errors answered."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -149,15 +150,28 @@ def describe_errors(*errors: type[ServiceError]) -> dict[int | str, dict[str, An
     return responses
 
 
-CLASSIFICATION_ERRORS = describe_errors(
+CLASSIFYING_RAISES = (
     Unauthorized, NotFound, BodyTooLarge, UnsupportedMediaType, InvalidInput, RateLimited,
     EngineFailed, Internal, Overloaded, Draining, NotReady, EngineDead, DeadlineExceeded,
 )  # fmt: skip
+CLASSIFICATION_ERRORS = describe_errors(*CLASSIFYING_RAISES)
 """What a route that classifies may answer beside 200."""
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Make the app's document complete; it is built once, when first asked for."""
+def describe_model_body(form: type[BaseModel], example: Any) -> dict[str, Any]:
+    """Return the OpenAPI parts of a body of this form; `install_openapi` must know it too."""
+    content = {"schema": {"$ref": _REFERENCE.format(model=form.__name__)}, "example": example}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "parameters": [_TIMEOUT_PARAMETER],
+    }
+
+
+def install_openapi(app: FastAPI, bodies: Sequence[type[BaseModel]] = ()) -> None:
+    """Make the app's document complete; it is built once, when first asked for.
+
+    `bodies` are further forms that it refers to.
+    """
 
     def build() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -168,7 +182,7 @@ def install_openapi(app: FastAPI) -> None:
                 routes=app.routes,
             )
             _, definitions = models_json_schema(
-                [(model, "validation") for model in _BODIES], ref_template=_REFERENCE
+                [(model, "validation") for model in (*_BODIES, *bodies)], ref_template=_REFERENCE
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             for name, schema in definitions["$defs"].items():

@@ -6,6 +6,7 @@ Routes raise; here an exception becomes problem+json, and nowhere else.
 import re
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +22,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
 )
+ErrorForm = Callable[[ServiceError], tuple[int, dict[str, Any]]]
+"""Makes status and JSON document of an error in the form of another protocol."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CLIENT_GONE = 499
 """Status in logs and metrics of a request whose client left; nobody receives it."""
@@ -96,9 +99,17 @@ def read_trace(scope: Scope) -> Trace:
 class Telemetry:
     """ASGI layer around everything else; `scope["state"]["trace"]` is the request's Trace."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        error_forms: Mapping[str, ErrorForm] | None = None,
+    ) -> None:
+        """`error_forms`: by path, where errors are no problem+json."""
         self._app = app
         self._metrics = metrics
+        self._error_forms = error_forms or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -123,11 +134,11 @@ class Telemetry:
         except ClientDisconnect:
             trace.status, trace.error = CLIENT_GONE, "client-gone"
         except Exception as error:
-            await self._answer_error(error, trace, send_traced)
+            await self._answer_error(error, scope["path"], trace, send_traced)
         finally:
             self._record(scope, trace)
 
-    async def _answer_error(self, error: Exception, trace: Trace, send: Send) -> None:
+    async def _answer_error(self, error: Exception, path: str, trace: Trace, send: Send) -> None:
         known = error if isinstance(error, ServiceError) else None
         if known is None:
             known = report_fault(error, request_id=trace.request_id)
@@ -135,7 +146,8 @@ class Telemetry:
         self._metrics.count_error(known.slug)
         if trace.status:  # too late for a status: only a broken connection tells
             raise ConnectionAbortedError("the response broke off") from None
-        await send_error(known, trace.request_id, send)
+        form = self._error_forms.get(path)
+        await send_error(known, trace.request_id, send, form)
 
     def _record(self, scope: Scope, trace: Trace) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -147,10 +159,17 @@ class Telemetry:
         log("request", **_describe(scope, trace, route, duration_s))
 
 
-async def send_error(error: ServiceError, request_id: str | None, send: Send) -> None:
-    """Send an error as a whole response."""
-    headers, body = make_error_response(error, request_id)
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+async def send_error(
+    error: ServiceError, request_id: str | None, send: Send, form: ErrorForm | None = None
+) -> None:
+    """Send an error as a whole response, as problem+json or in another form."""
+    status = error.status
+    if form is None:
+        headers, body = make_error_response(error, request_id)
+    else:
+        status, document = form(error)
+        headers, body = _make_response(error, "application/json", document)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -158,9 +177,15 @@ def make_error_response(
     error: ServiceError, request_id: str | None
 ) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return headers and body of the response that tells of an error."""
-    body = orjson.dumps(to_error_document(error, request_id=request_id))
+    return _make_response(error, ERROR_MEDIA_TYPE, to_error_document(error, request_id=request_id))
+
+
+def _make_response(
+    error: ServiceError, media_type: str, document: dict[str, Any]
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    body = orjson.dumps(document)
     headers = to_headers(error) | {
-        "content-type": ERROR_MEDIA_TYPE,
+        "content-type": media_type,
         "content-length": str(len(body)),
     }
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

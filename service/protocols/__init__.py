@@ -1,0 +1,1 @@
+"""The protocols of others, spoken over the same classifier: one module for each."""

@@ -59,7 +59,7 @@ def rewrite_card(recipe: TrainRecipe) -> bool:
         manifest = read_manifest(recipe.output)
     except CheckpointError as error:
         raise BadInput(str(error)) from error
-    write_card(recipe, recipe.output, manifest, describe_measurement(recipe))
+    write_card(recipe, recipe.output, manifest, describe_measurement(recipe, manifest))
     return True
 
 

@@ -23,8 +23,9 @@ from training.checkpoints.export import export_checkpoint
 from training.data.batches import TrainingExamples, build_encoder
 from training.data.examples import read_examples
 from training.errors import BadInput
-from training.evaluation.crossvalidate import crossvalidate, split_folds
+from training.evaluation.crossvalidate import crossvalidate
 from training.evaluation.cv_evaluation import evaluate
+from training.evaluation.folds import split_folds
 from training.evaluation.preparation import prepare
 from training.files import read_arrays
 from training.fit import LossError, fit

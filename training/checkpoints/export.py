@@ -52,7 +52,7 @@ def export_checkpoint(
         )
         write_manifest(manifest, staging)
         recipe.write(staging / RECIPE_NAME)
-        write_card(recipe, staging, manifest, describe_measurement(recipe))
+        write_card(recipe, staging, manifest, describe_measurement(recipe, manifest))
         _replace(recipe.output, staging)
     except (OSError, SafetensorError) as error:
         raise BadInput(
@@ -79,13 +79,25 @@ def write_card(recipe: TrainRecipe, folder: Path, manifest: Manifest, measured: 
     )
 
 
-def describe_measurement(recipe: TrainRecipe) -> str:
-    """How the figures of a checkpoint that this recipe wrote came about."""
+def describe_measurement(recipe: TrainRecipe, manifest: Manifest) -> str:
+    """How the figures of a checkpoint that this recipe wrote came about.
+
+    The manifest says how its folds were dealt: the recipe may have changed since.
+    """
+    evaluations = [each for task in manifest.tasks for each in task.evaluation.values()]
+    grouped = all(each.get("intervals_resample") == "groups" for each in evaluations)
+    dealt = (
+        "items that share text were kept in one fold, and intervals resample such groups"
+        if grouped
+        else "items were dealt at random, so a model may have seen the neighbours of a turn that "
+        "it was tested on: figures of dialogue turns are likely too high"
+    )
     return (
         f"{recipe.evaluation.folds}-fold cross-validation on the training data, stratified "
-        "by class: each item was answered by a model that had not seen it. The weights "
-        "here were then trained on all items; temperature, biases and thresholds come from the "
-        "held-out answers. One seed."
+        "by class: each item was answered by a model that had not seen it. In dealing the folds, "
+        f"{dealt}. The weights here were then trained on all items; temperature, biases and "
+        "thresholds come from the held-out answers of the models of the folds, and what is said of "
+        "calibration and coverage is of those models' answers. One seed."
     )
 
 

@@ -1,4 +1,4 @@
-"""Stratified k-fold cross-validation: scores for every example by a model that never saw it."""
+"""Cross-validation: scores for every example by a model that never saw it."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
@@ -17,6 +16,7 @@ from training.data.examples import MODES, Example, assign_rows, list_modes, stri
 from training.data.sampling import prior_shift, thin_out
 from training.data.support import Support, read_support
 from training.errors import BadInput
+from training.evaluation.folds import deal_examples
 from training.files import read_arrays, write_arrays
 from training.fit import fit
 from training.fitting.fit_data import gather
@@ -40,16 +40,6 @@ class HeldOut(NamedTuple):
     folds: NDArray[np.int64]
     places: NDArray[np.int64]
     uncorrected: NDArray[np.float32]
-
-
-def split_folds(examples: Sequence[Example], folds: int, seed: int) -> NDArray[np.int64]:
-    """Number of the fold of each example, shape (n,); stratified by task and class."""
-    strata = [f"{example.task}/{example.label}" for example in examples]
-    numbers = np.empty(len(examples), dtype=np.int64)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, held_out) in enumerate(splitter.split(np.zeros(len(examples)), strata)):
-        numbers[held_out] = number
-    return numbers
 
 
 def crossvalidate(
@@ -92,7 +82,7 @@ def train_folds(
     claim_work(recipe)
     if support is None:
         support = read_support(recipe)
-    numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
+    numbers = deal_examples(recipe, examples)
     for fold in folds:
         if not fold_file(recipe, fold).exists():
             print(f"fold {fold + 1} of {recipe.evaluation.folds}", flush=True)
@@ -116,7 +106,7 @@ def read_held_out(
     recipe: TrainRecipe, examples: Sequence[Example], label_sets: Sequence[LabelSet]
 ) -> dict[str, dict[str, HeldOut]]:
     """What `crossvalidate` returns, from kept folds; BadInput if one is missing or not theirs."""
-    numbers = split_folds(examples, recipe.evaluation.folds, recipe.evaluation.seed)
+    numbers = deal_examples(recipe, examples)
     width = sum(len(labels.labels) for labels in label_sets)
     scores = {mode: np.empty((len(examples), width), dtype=np.float32) for mode in MODES}
     shifts = np.zeros((len(examples), width), dtype=np.float32)

@@ -22,13 +22,17 @@ from training.data.recurrence import find_recurring
 from training.data.sampling import thin_out
 from training.data.support import Support
 from training.errors import BadInput
+from training.evaluation.baseline import read_baseline
 from training.evaluation.crossvalidate import HeldOut, crossvalidate, fold_file, read_held_out
+from training.evaluation.folds import find_groups
 from training.files import read_arrays, write_arrays
 from training.models.zero_shot import score_zero_shot
 from training.recipe.recipe import TrainRecipe
 from training.reporting.report import write_report
 from training.statistics.conformal import cross_fit_views
 from training.statistics.metrics import evaluate_task
+from training.statistics.probabilities import Ints
+from training.statistics.resampling import paired_intervals
 from training.statistics.scaling import fit_scaling
 
 Evaluation = dict[str, dict[str, dict[str, Any]]]
@@ -61,6 +65,7 @@ def report(
     held_out = read_held_out(recipe, examples, label_sets)
     zero_shot = _read_zero_shot(recipe)
     rows = assign_rows(label_sets)
+    groups = find_groups(recipe, examples)
     evaluation: Evaluation = {}
     for label_set in label_sets:
         modes = held_out[label_set.task]
@@ -69,7 +74,7 @@ def report(
             mode: scores[np.ix_(places, np.array(rows[label_set.task]))]
             for mode, scores in zero_shot.items()
         }
-        evaluation[label_set.task] = _measure(recipe, label_set, examples, modes, untrained)
+        evaluation[label_set.task] = _measure(recipe, label_set, examples, modes, untrained, groups)
     _write(recipe, label_sets, held_out, evaluation)
     return held_out, evaluation
 
@@ -101,18 +106,22 @@ def _measure(
     examples: Sequence[Example],
     modes: Mapping[str, HeldOut],
     zero_shot: Mapping[str, NDArray[np.float32]],
+    groups: Ints | None,
 ) -> dict[str, dict[str, Any]]:
+    first = next(iter(modes.values()))
     prior = np.array(measure_prior(examples, label_set))
     scaling = fit_scaling(*pool_modes(modes), views=len(modes))
     calibration = cross_fit_views(
         {mode: scores.logits for mode, scores in modes.items()},
-        next(iter(modes.values())).labels,
+        first.labels,
         prior,
         folds=recipe.evaluation.folds,
+        places=None if groups is None else first.folds,
         coverage=recipe.evaluation.coverage,
     )
-    recurring = _find_recurring(recipe, examples, next(iter(modes.values())))
-    return {
+    recurring = _find_recurring(recipe, examples, first)
+    own = None if groups is None else groups[first.places]
+    measured = {
         mode: evaluate_task(
             calibration[mode].logits,
             scores.labels,
@@ -120,10 +129,22 @@ def _measure(
             prior,
             recurring=recurring,
             zero_shot=zero_shot.get(mode),
+            groups=own,
         )
         | {"cross_fit": calibration[mode].figures, **scaling.describe()}
         for mode, scores in modes.items()
     }
+    baseline = read_baseline(recipe, label_set.task, first.labels, first.folds)
+    if baseline is not None and "retrospective" in measured:
+        measured["retrospective"]["beside_baseline"] = paired_intervals(
+            first.labels,
+            calibration["retrospective"].logits.argmax(axis=1),
+            baseline.argmax(axis=1),
+            np.arange(len(first.labels)) if own is None else own,
+            len(label_set.labels),
+            seed=0,
+        )
+    return measured
 
 
 def _find_recurring(

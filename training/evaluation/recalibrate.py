@@ -145,7 +145,7 @@ def _write(folder: Path, output: Path, manifest: Manifest, note: str) -> None:
                 _link_or_copy(path, staging / path.name)
         write_manifest(manifest, staging)
         if recipe is not None:
-            write_card(recipe, staging, manifest, describe_measurement(recipe) + note)
+            write_card(recipe, staging, manifest, describe_measurement(recipe, manifest) + note)
         staging.rename(output)
     except (OSError, BadInput) as error:
         shutil.rmtree(staging, ignore_errors=True)

@@ -95,6 +95,10 @@ class EvaluationRecipe(Settings):
     """Cross-validation: the source of the metrics, temperatures and thresholds."""
 
     folds: int = Field(default=5, ge=2)
+    grouped: bool = True
+    """Keep examples that share text in one fold (`training.data.groups`), and resample such
+    groups for intervals. False deals each example by itself, which flatters a model that is
+    tested on the neighbours of what it learned."""
     seed: int = 0
     coverage: float = Field(default=0.9, gt=0.0, lt=1.0)
     """Aim of the conformal prediction sets, for each class."""

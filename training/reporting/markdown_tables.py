@@ -7,7 +7,10 @@ with the answer of `cross_fit` under `cross_fit` where it was measured.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from contract.labels import LabelSet
+from training.statistics.confusion import class_scores, equalize_classes, summarize_confusion
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -45,13 +48,13 @@ _VARIANTS = {
 
 
 def tabulate_summary(results: Results) -> str:
-    """Macro recall, accuracy and macro F1 with 95% intervals, and kappa.
+    """Macro recall, accuracy and macro F1 with 95% intervals, macro precision and kappa.
 
     Below a set stand, where they were measured, its items less those whose text recurs in
     the training data, and the answers before any training.
     """
-    header = ["set", "items", "macro recall", "accuracy", "macro F1", "macro F1, equal classes",
-              "kappa"]  # fmt: skip
+    header = ["set", "items", "macro recall", "accuracy", "macro precision", "macro F1",
+              "macro F1, equal classes", "kappa"]  # fmt: skip
     rows = []
     for name, result in results.items():
         rows.append([name, *_headline(result)])
@@ -62,12 +65,20 @@ def tabulate_summary(results: Results) -> str:
 
 
 def _headline(result: Mapping[str, Any]) -> list[str]:
-    averages = [
+    recall, accuracy, f1 = (
         _with_interval(result[key], result["intervals"][key])
         for key in ("macro_recall", "accuracy", "macro_f1")
-    ]
+    )
+    precision = _figure(_average_precision(result))
     rest = [_figure(result[key]) for key in ("macro_f1_uniform", "kappa")]
-    return [str(result["items"]), *averages, *rest]
+    return [str(result["items"]), recall, accuracy, precision, f1, *rest]
+
+
+def _average_precision(result: Mapping[str, Any]) -> float | None:
+    """Macro precision; evaluations of before it was stated have only their confusion matrix."""
+    if "macro_precision" in result or "confusion" not in result:
+        return result.get("macro_precision")
+    return summarize_confusion(np.array(result["confusion"]))["macro_precision"]
 
 
 def tabulate_calibration(results: Results) -> str:
@@ -93,26 +104,39 @@ def tabulate_calibration(results: Results) -> str:
 def tabulate_groups(results: Results) -> str:
     """Macro recall of the frequent, middle and rare classes; answers under the training prior."""
     header = ["set", "many", "medium", "few", "accuracy, training prior",
-              "macro recall, training prior"]  # fmt: skip
+              "macro recall, training prior", "macro precision, training prior"]  # fmt: skip
     rows = []
     for name, result in results.items():
         groups = [
             _figure(result["groups"][key]["macro_recall"]) for key in ("many", "medium", "few")
         ]
         answers = result["training_prior_answers"]
-        rows.append([name, *groups, _figure(answers["accuracy"]), _figure(answers["macro_recall"])])
+        averages = ("accuracy", "macro_recall", "macro_precision")
+        rows.append([name, *groups, *(_figure(answers.get(key)) for key in averages)])
     return write_table(header, rows)
 
 
 def tabulate_classes(result: Mapping[str, Any], label_set: LabelSet) -> str:
-    """One row a class: name, items, recall with its interval, precision, F1."""
+    """One row a class: name, items, recall with its interval, precision, F1.
+
+    Precision stands twice, as it depends on how frequent classes are: equally, and as in the
+    data. Answers under the training prior have their own recall and precision, where measured.
+    """
+    header = ["class", "items", "recall", "precision, equal classes", "precision, mix of the data",
+              "F1"]  # fmt: skip
+    adjusted = result["training_prior_answers"].get("per_class")
+    if adjusted:
+        header += ["recall, training prior", "precision, training prior"]
+    equal = class_scores(equalize_classes(np.array(result["confusion"])))[0]
     rows = []
-    for label in label_set.labels:
+    for index, label in enumerate(label_set.labels):
         scores = result["per_class"][label.id]
         recall = _with_interval(scores["recall"], scores["recall_interval"])
-        rest = [_figure(scores["precision"]), _figure(scores["f1"])]
+        rest = [_figure(value) for value in (equal[index], scores["precision"], scores["f1"])]
+        if adjusted:
+            rest += [_figure(adjusted[label.id][key]) for key in ("recall", "precision")]
         rows.append([f"{label.id} ({label.name_en})", str(scores["support"]), recall, *rest])
-    return write_table(["class", "items", "recall", "precision", "F1"], rows)
+    return write_table(header, rows)
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

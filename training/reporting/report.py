@@ -33,8 +33,9 @@ History = Mapping[str, Sequence[Mapping[str, float]]]
 
 _HOW_MEASURED = """\
 The answer is the most probable class under the uniform prior. Brackets hold 95% intervals:
-of averages by bootstrap, items resampled within their class; of a class's recall by Wilson.
-They tell of the choice of items, not of the seed of the training. Macro averages weigh every
+of averages by bootstrap, whole groups of items that share text resampled where they are known,
+else items within their class; of a class's recall by Wilson. They tell of the choice of items, not
+of the seed of the training. Macro averages weigh every
 class the same. Macro F1 depends on the class mix of the items; the next column gives it at
 equal class sizes.
 """
@@ -44,7 +45,8 @@ distance to the one-hot label (0 to 2). Under the uniform prior every class weig
 under the training prior items are weighted to the class mix of the training data, and the
 probabilities are those for that prior. Where coverage is given, temperature, biases and
 thresholds were set on other items than those measured, and all figures are of the answers after
-that; coverage and set size are at equal class sizes.
+that, and scores are those of several models, each held out: what is promised of the model that
+is served follows from theirs. Coverage and set size are at equal class sizes.
 """
 _HOW_GROUPED = """\
 Macro recall of the classes in thirds by frequency in training, and of the answers for traffic

@@ -76,6 +76,7 @@ def cross_fit(
     prior: NDArray[np.floating],
     *,
     folds: int = 5,
+    places: Ints | None = None,
     seed: int = 0,
     coverage: float = 0.9,
 ) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def cross_fit(
     Raises ValueError for arrays that do not match or fewer items than folds.
     """
     results = cross_fit_views(
-        {"": logits}, labels, prior, folds=folds, seed=seed, coverage=coverage
+        {"": logits}, labels, prior, folds=folds, places=places, seed=seed, coverage=coverage
     )
     return results[""].figures
 
@@ -100,6 +101,7 @@ def cross_fit_views(
     prior: NDArray[np.floating],
     *,
     folds: int = 5,
+    places: Ints | None = None,
     seed: int = 0,
     coverage: float = 0.9,
 ) -> dict[str, CrossFitted]:
@@ -107,7 +109,8 @@ def cross_fit_views(
 
     `views` holds the logits of the same items, in the same order, as each mode sees them
     (`live`, `retrospective`). What is set is set on all views of the other folds together;
-    an item is never on both sides. The answer has one entry a view.
+    an item is never on both sides. The answer has one entry a view. `places` (items,) says
+    which fold an item is in, where items that belong together must not be parted.
     """
     checked = {name: check_logits(logits, labels) for name, logits in views.items()}
     truth = next(iter(checked.values()))[1]
@@ -115,7 +118,8 @@ def cross_fit_views(
         raise ValueError(f"{len(truth)} items cannot be dealt into {folds} folds")
     shares = np.asarray(prior, dtype=np.float64)
     scores = {name: each[0] for name, each in checked.items()}
-    held_out = _fit_others(scores, truth, deal_folds(truth, folds, seed), coverage)
+    dealt = deal_folds(truth, folds, seed) if places is None else places
+    held_out = _fit_others(scores, truth, dealt, coverage)
     return {
         name: CrossFitted(
             held_out.logits[name],

@@ -31,14 +31,18 @@ def class_scores(confusion: NDArray[np.number]) -> tuple[Floats, Floats, Floats]
 
 
 def summarize_confusion(confusion: Ints) -> dict[str, float]:
-    """Accuracy, macro recall and macro F1 of one confusion matrix."""
-    return {name: float(value) for name, value in _summarize(confusion).items()}
+    """Accuracy, macro recall, precision and F1 of one confusion matrix."""
+    return {name: float(value) for name, value in summarize_confusions(confusion).items()}
 
 
 def uniform_f1(confusion: Ints) -> float:
     """Macro F1 that the same recalls and confusions give when all classes are equally frequent."""
-    shares = _divide(confusion.astype(np.float64), confusion.sum(axis=1, keepdims=True))
-    return float(_summarize(shares)["macro_f1"])
+    return float(summarize_confusions(equalize_classes(confusion))["macro_f1"])
+
+
+def equalize_classes(confusion: Ints) -> Floats:
+    """The confusion matrix as it is when all classes are equally frequent: shares of each row."""
+    return _divide(confusion.astype(np.float64), confusion.sum(axis=1, keepdims=True))
 
 
 def cohen_kappa(confusion: Ints) -> float:
@@ -63,15 +67,15 @@ def bootstrap_intervals(confusion: Ints, *, seed: int) -> dict[str, list[float]]
         total = int(row.sum())
         shares = row / total if total else np.full(len(row), 1.0 / len(row))
         rows.append(rng.multinomial(total, shares, size=RESAMPLES))
-    summaries = _summarize(np.stack(rows, axis=1))
+    summaries = summarize_confusions(np.stack(rows, axis=1))
     return {
         name: np.quantile(values, [0.025, 0.975]).tolist() for name, values in summaries.items()
     }
 
 
-def _summarize(confusion: NDArray[np.number]) -> dict[str, Floats]:
+def summarize_confusions(confusion: NDArray[np.number]) -> dict[str, Floats]:
     """For one confusion matrix or a stack of them (..., classes, classes)."""
-    _, recall, f1 = class_scores(confusion)
+    precision, recall, f1 = class_scores(confusion)
     support = confusion.sum(axis=-1)
     occurring = support > 0
     classes = np.maximum(occurring.sum(axis=-1), 1)
@@ -79,6 +83,7 @@ def _summarize(confusion: NDArray[np.number]) -> dict[str, Floats]:
     return {
         "accuracy": hits / support.sum(axis=-1),
         "macro_recall": (recall * occurring).sum(axis=-1) / classes,
+        "macro_precision": (precision * occurring).sum(axis=-1) / classes,
         "macro_f1": (f1 * occurring).sum(axis=-1) / classes,
     }
 

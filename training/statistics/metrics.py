@@ -11,6 +11,7 @@ from training.statistics.confusion import (
     class_scores,
     cohen_kappa,
     count_confusion,
+    equalize_classes,
     summarize_confusion,
     uniform_f1,
 )
@@ -25,6 +26,7 @@ from training.statistics.probabilities import (
     take_softmax,
     weigh_items,
 )
+from training.statistics.resampling import group_intervals
 
 _NORMAL_95 = 1.959964  # 97.5% quantile of the normal distribution
 
@@ -37,6 +39,7 @@ def evaluate_task(
     *,
     recurring: NDArray[np.bool_] | None = None,
     zero_shot: NDArray[np.floating] | None = None,
+    groups: Ints | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Every figure of one task on one set of items, ready for JSON.
@@ -50,6 +53,7 @@ def evaluate_task(
 
     With `recurring` (items,) the headline stands once more under `without_recurring`, for the
     items not marked in it; with `zero_shot` logits (items, K) it stands under `zero_shot`.
+    With `groups` (items,) intervals are over the choice of whole groups, else of items.
 
     Macro averages run over the classes that occur among the labels. `macro_f1` depends on
     the class mix of the items, `macro_f1_uniform` is its value at equal class sizes.
@@ -65,33 +69,44 @@ def evaluate_task(
     result = {
         "label_ids": list(label_ids),
         "training_prior": shares.tolist(),
-        **_state_headline(confusion, seed),
+        **_state_headline(truth, answers, groups, len(label_ids), seed),
         "per_class": _describe_classes(confusion, label_ids),
         "groups": _describe_groups(confusion, label_ids, shares),
-        "training_prior_answers": summarize_confusion(
-            count_confusion(truth, adjusted, len(label_ids))
+        "training_prior_answers": _describe_answers(
+            count_confusion(truth, adjusted, len(label_ids)), label_ids
         ),
         **_measure_calibration(scores, truth, None, "uniform"),
         **_measure_calibration(scores, truth, shares, "training"),
         "confusion": confusion.tolist(),
     }
     if recurring is not None and not recurring.all():
-        fresh = count_confusion(truth[~recurring], answers[~recurring], len(label_ids))
-        result["without_recurring"] = _state_headline(fresh, seed)
+        kept = None if groups is None else groups[~recurring]
+        result["without_recurring"] = _state_headline(
+            truth[~recurring], answers[~recurring], kept, len(label_ids), seed
+        )
     if zero_shot is not None:
-        untrained = count_confusion(truth, zero_shot.argmax(axis=1), len(label_ids))
-        result["zero_shot"] = _state_headline(untrained, seed)
+        untrained = zero_shot.argmax(axis=1)
+        result["zero_shot"] = _state_headline(truth, untrained, groups, len(label_ids), seed)
     return result
 
 
-def _state_headline(confusion: Ints, seed: int) -> dict[str, Any]:
+def _state_headline(
+    labels: Ints, answers: Ints, groups: Ints | None, classes: int, seed: int
+) -> dict[str, Any]:
     """The figures that a line of a summary shows."""
+    confusion = count_confusion(labels, answers, classes)
+    intervals = (
+        bootstrap_intervals(confusion, seed=seed)
+        if groups is None
+        else group_intervals(labels, answers, groups, classes, seed=seed)
+    )
     return {
         "items": int(confusion.sum()),
         **summarize_confusion(confusion),
         "macro_f1_uniform": uniform_f1(confusion),
         "kappa": cohen_kappa(confusion),
-        "intervals": bootstrap_intervals(confusion, seed=seed),
+        "intervals": intervals,
+        "intervals_resample": "items" if groups is None else "groups",
     }
 
 
@@ -122,16 +137,30 @@ def group_classes(prior: Floats) -> dict[str, list[int]]:
 
 def _describe_classes(confusion: Ints, label_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     precision, recall, f1 = class_scores(confusion)
+    equal = class_scores(equalize_classes(confusion))[0]
     support = confusion.sum(axis=1)
     return {
         label_id: {
             "support": int(support[index]),
             "precision": float(precision[index]),
+            "precision_uniform": float(equal[index]),
             "recall": float(recall[index]),
             "recall_interval": wilson_interval(int(confusion[index, index]), int(support[index])),
             "f1": float(f1[index]),
         }
         for index, label_id in enumerate(label_ids)
+    }
+
+
+def _describe_answers(confusion: Ints, label_ids: Sequence[str]) -> dict[str, Any]:
+    """Averages, and recall and precision of each class, under another prior than the headline's."""
+    precision, recall, _ = class_scores(confusion)
+    return {
+        **summarize_confusion(confusion),
+        "per_class": {
+            label_id: {"recall": float(recall[index]), "precision": float(precision[index])}
+            for index, label_id in enumerate(label_ids)
+        },
     }
 
 

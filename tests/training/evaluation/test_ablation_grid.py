@@ -78,7 +78,7 @@ def test_tables_state_what_the_folds_hold(recipe: Path, results: Path) -> None:
         answers = np.concatenate([fold["retrospective"][:, :7].argmax(axis=1) for fold in folds])
         corrected = [(f["retrospective"] - f["shift"])[:, :7].argmax(axis=1) for f in folds]
         recalls.append((answers, np.concatenate(corrected)))
-    from training.evaluation.crossvalidate import split_folds
+    from training.evaluation.folds import split_folds
     from training.evaluation.preparation import prepare
     from training.recipe.recipe import TrainRecipe
 

@@ -11,10 +11,9 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.training.tiny import make_data, make_recipe, write_lines
+from tests.training.tiny import make_data, write_lines
 from training.__main__ import main
 from training.errors import BadInput
-from training.evaluation.baseline import measure_baseline
 from training.models.model import load_tokenizer
 from training.pretraining.corpus import read_corpus
 from training.pretraining.pretrain import PretrainRecipe, pretrain
@@ -114,12 +113,3 @@ def test_more_gpus_than_one_are_refused(data: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(BadInput, match=r"2 GPUs are visible: .*set CUDA_VISIBLE_DEVICES=0"):
         pretrain(recipe)
     assert not (data / "backbone").exists()
-
-
-def test_the_baseline_is_measured_on_the_same_folds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_data(tmp_path)
-    results = measure_baseline(make_recipe(tmp_path, evaluation={"folds": 3}))
-    assert results == {"timss": 1.0, "irf": 1.0}  # the words give the classes away
-    assert "timss: macro recall 1.0000" in capsys.readouterr().out

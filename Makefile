@@ -83,7 +83,7 @@ audit: dev-environment ## Look the locked versions up in the advisory database.
 	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/dev.txt
 
 clean: ## Remove environments and everything that was built.
-	@rm -rf .venv .venv-gpu build .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf .venv .venv-gpu build ncal_serve.egg-info .pytest_cache .ruff_cache .mypy_cache
 	@find $(PARTS) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:

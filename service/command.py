@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> ExitCode:
         keys = ApiKeys.read(settings.api_key_hashes, settings.api_key_file)
         check_exposure(settings.host, keys, allow_no_key=settings.allow_no_key)
         checkpoints = load_checkpoints(settings.checkpoint)
+        if settings.check:
+            print(f"in order: {', '.join(checkpoint.name for checkpoint in checkpoints)}")
+            return ExitCode.CHECKED
         configure_logs(settings.log_level)
         choice = choose_engine(settings.engine)
         # One thread of Rust per tokenizing thread: the other cores belong to the engine.

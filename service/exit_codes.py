@@ -5,6 +5,8 @@ import enum
 
 class ExitCode(enum.IntEnum):
     DRAINED = 0
+    CHECKED = 0
+    """Settings, keys and checkpoints are in order; that was all that was asked."""
     START_FAILED = 1
     """An engine did not start or never answered."""
     REFUSED = 2

@@ -141,6 +141,8 @@ class Settings(BaseSettings):
     """After SIGTERM accepted work may take this long to finish."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`info` logs a line a request; no level ever logs what was sent."""
+    check: bool = False
+    """Only check settings, keys and checkpoints; end with 0 if they are in order, else with 2."""
 
     @field_validator("checkpoint", "cors_origins", "protocols", mode="before")
     @classmethod

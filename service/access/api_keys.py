@@ -46,7 +46,10 @@ class ApiKeys:
             try:
                 content = file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
-                raise KeyFormatError(f"api_key_file {file} cannot be read") from error
+                raise KeyFormatError(
+                    f"api_key_file {file} cannot be read ({type(error).__name__}); it must be a "
+                    "text file that the user of the service may read (`chown`, `chmod 400`)"
+                ) from error
             names |= _parse(content, str(file))
             if not names:
                 raise KeyFormatError(f"api_key_file {file} holds no key hash")

@@ -3,13 +3,14 @@
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.compose_stack import find_compose
+from tests.deploy.compose_stack import find_compose, make_readable_copy
 from tests.deploy.expressions import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -59,22 +60,20 @@ def test_triton_finds_what_the_build_compiled_for_it() -> None:
     [folder] = re.findall(r"prebuilt_triton.py (/opt/venv/\S+)/$", stages["packages-gpu"], re.M)
     assert f"/opt/venv/bin/python {folder}/prebuilt_triton.py\n" in stages["packages-gpu"]
     assert f"PYTHONPATH={folder} " in stages["gpu"]
-    [(module, name)] = re.findall(r"TRITON_CACHE_MANAGER=(\w+):(\w+)$", stages["gpu"], re.M)
+    [(module, name)] = re.findall(r"TRITON_CACHE_MANAGER=(\w+):(\w+) ", stages["gpu"])
     source = (ROOT / "deploy/setup" / f"{module}.py").read_text(encoding="utf-8")
     assert f"class {name}(" in source
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
 def test_packages_are_a_layer_below_the_code(target: str) -> None:
-    """A change of code must not install packages anew."""
+    """A change of code must not install packages anew, and no layer holds the code twice."""
     stages = read_stages()
     copies = re.findall(r"^COPY (.*)$", stages[target], re.M)
-    assert copies == [
-        f"--from=packages-{target} /opt/venv /opt/venv",
-        "contract contract",
-        "engine engine",
-        "service service",
-    ]
+    assert copies == [f"--from=packages-{target} /opt/venv /opt/venv", "--from=code /app /app"]
+    copies = re.findall(r"^COPY (.*)$", stages["code"], re.M)
+    assert copies == ["contract contract", "engine engine", "service service"]
+    assert not re.search(r"chmod|compileall", stages[target])
     assert f"environment.py /opt/venv {target} --image" in join_lines(stages[f"packages-{target}"])
 
 
@@ -86,38 +85,104 @@ def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
         assert any(Path(source).is_relative_to(path) for path in allowed), source
 
 
-@pytest.mark.parametrize("name", ["service", "prometheus", "grafana"])
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_an_image_says_what_it_was_made_from(target: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    stage = read_stages()[target]
+    assert f"ARG REVISION=unknown VERSION={project['version']}\n" in stage
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', stage))
+    assert labels["revision"] == "${REVISION}"
+    assert labels["version"].removesuffix("-gpu") == "${VERSION}"
+    assert labels["licenses"] == project["license"]
+
+
+CONTAINERS = ["check", "service", "demo", "prometheus", "alertmanager", "grafana"]
+PORTS = {
+    "service": "BIND_ADDRESS",
+    "prometheus": "MONITORING_ADDRESS",
+    "alertmanager": "MONITORING_ADDRESS",
+    "grafana": "GRAFANA_ADDRESS",
+}
+"""By which variable the ports of each are opened: what has no password, by one of its own."""
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
 def test_a_container_is_bounded_and_closed_to_the_outside(name: str) -> None:
     service = read_compose()["services"][name]
-    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", service["image"])
+    # A version, of a name that can be changed to that of a mirror.
+    assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z/-]+:v?\d+\.\d+\.\d+\}", service["image"])
     assert service["mem_limit"]
-    assert service["restart"] == "unless-stopped"
+    assert service["restart"] == ("no" if name == "check" else "unless-stopped")
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in service["ports"])
+    address = "${" + PORTS.get(name, "") + ":-127.0.0.1}:"
+    assert all(port.startswith(address) for port in service.get("ports", []))
     assert "healthcheck" in service or name == "service"  # its image has one
 
 
-def test_the_service_writes_nowhere_but_to_its_cache() -> None:
+def test_the_list_of_containers_is_whole() -> None:
+    services = read_compose()["services"]
+    assert set(CONTAINERS) == set(services)
+    assert set(PORTS) == {name for name, service in services.items() if "ports" in service}
+    optional = {name for name, service in services.items() if "profiles" in service}
+    assert optional == {"demo", "alertmanager"}
+
+
+def test_the_service_writes_nowhere() -> None:
     service = read_compose()["services"]["service"]
     assert service["read_only"] is True
-    assert (service["tmpfs"], service["volumes"]) == (["/tmp"], ["cache:/cache"])
+    assert service["tmpfs"] == ["/tmp"]
+    assert "volumes" not in service
 
 
-def test_each_starts_when_the_one_before_is_healthy() -> None:
+def test_what_watches_does_not_wait_for_what_it_watches() -> None:
     services = read_compose()["services"]
-    healthy = {"condition": "service_healthy"}
-    assert services["prometheus"]["depends_on"] == {"service": healthy}
-    assert services["grafana"]["depends_on"] == {"prometheus": healthy}
+    for name in ("prometheus", "alertmanager", "grafana"):
+        assert "depends_on" not in services[name]
+
+
+def test_an_image_built_here_is_never_an_old_one() -> None:
+    for name in ("check", "service"):
+        assert read_compose()["services"][name]["pull_policy"] == "${SERVICE_PULL_POLICY:-build}"
+
+
+def test_threads_follow_the_limit_of_cores() -> None:
+    service = read_compose()["services"]["service"]
+    assert service["cpus"] == "${SERVICE_CPUS:-0}"
+    assert service["environment"]["NCAL_ENGINE_THREADS"] == "${SERVICE_CPUS:-2}"
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", *OVERRIDES])
+def test_what_would_be_refused_is_refused_once(file: str) -> None:
+    """The service waits for a check of the same settings, which is not tried again."""
+    services = read_compose(file)["services"]
+    for key in ("image", "environment", "volumes", "secrets"):
+        assert services["check"].get(key) == services["service"].get(key)
+    if file == "docker-compose.yml":
+        completed = {"condition": "service_completed_successfully"}
+        assert services["service"]["depends_on"] == {"check": completed}
+        assert services["check"]["command"] == ["--check"]
+
+
+def test_checkpoints_lie_outside_of_what_the_image_is_built_from() -> None:
+    """A folder must be named, is not made when it is missing, and cannot slip into the image."""
+    service = read_compose("deploy/docker-compose.gpu.yml")["services"]["service"]
+    [checkpoints, _] = service["volumes"]
+    assert checkpoints["source"].startswith("${CHECKPOINTS:?")
+    assert checkpoints["bind"] == {"create_host_path": False}
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored.index("service/checkpoints/*") > ignored.index("!service")
 
 
 @pytest.mark.parametrize("override", OVERRIDES)
-def test_compose_itself_merges_the_files(override: str) -> None:
+def test_compose_itself_merges_the_files(override: str, tmp_path: Path) -> None:
     command = find_compose()
     if command is None:
         pytest.skip("neither `docker compose` nor `docker-compose` is installed")
-    files = [argument for file in ("docker-compose.yml", override) for argument in ("-f", file)]
+    named = ["docker-compose.yml", make_readable_copy(override, tmp_path, command)]
+    files = [argument for file in named for argument in ("-f", file)]
     given = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+    given |= {"CHECKPOINTS": str(tmp_path), "CHECKPOINT_NAME": "mine"}
     done = subprocess.run(
         [*command, "--env-file", ".env.example", *files, "config"],
         cwd=ROOT,
@@ -128,22 +193,39 @@ def test_compose_itself_merges_the_files(override: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     merged, base = yaml.safe_load(done.stdout)["services"], read_compose()["services"]
-    assert merged.keys() == base.keys()
+    assert merged.keys() <= base.keys()  # those of a profile may be left out
     for name, added in read_compose(override)["services"].items():
         assert added["environment"].keys() <= merged[name]["environment"].keys()
-        volumes = [*base[name]["volumes"], *added.get("volumes", [])]
-        assert len(merged[name]["volumes"]) == len(volumes)
-        assert "127.0.0.1" in str(merged[name]["ports"])
+        volumes = [*base[name].get("volumes", []), *added.get("volumes", [])]
+        assert len(merged[name].get("volumes", [])) == len(volumes)
+        assert name == "check" or "127.0.0.1" in str(merged[name]["ports"])
+
+
+def test_compose_itself_asks_for_the_checkpoint_on_a_gpu(tmp_path: Path) -> None:
+    command = find_compose()
+    if command is None:
+        pytest.skip("neither `docker compose` nor `docker-compose` is installed")
+    override = make_readable_copy("deploy/docker-compose.gpu.yml", tmp_path, command)
+    done = subprocess.run(
+        [*command, "-f", "docker-compose.yml", "-f", override, "config"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "CHECKPOINTS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "name the checkpoint to serve" in done.stderr
 
 
 @pytest.mark.parametrize("file", ["docker-compose.yml", *OVERRIDES])
 def test_mounts_are_named_volumes_or_exist(file: str) -> None:
-    named = set(read_compose()["volumes"])
+    named = set(read_compose()["volumes"]) | set(read_compose(file).get("volumes", ()))
     for service in read_compose(file)["services"].values():
         for mount in service.get("volumes", []):
+            if isinstance(mount, dict):
+                continue  # a folder of the operator's
             source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", mount).partition(":")[0]
-            if source == "./service/checkpoints":
-                continue  # the one of the bundled checkpoint
             assert source in named or (ROOT / source).exists(), mount
 
 
@@ -151,6 +233,8 @@ def test_secrets_come_from_files() -> None:
     keys = read_compose("deploy/docker-compose.keys.yml")
     used = {name for service in keys["services"].values() for name in service["secrets"]}
     assert used == set(keys["secrets"])
+    text = (ROOT / "deploy/docker-compose.keys.yml").read_text(encoding="utf-8")
+    assert "chown 10001 secrets/api-keys" in text  # or the container cannot read it
     assert all(set(secret) == {"file"} for secret in keys["secrets"].values())
     environment = keys["services"]["service"]["environment"]
     assert environment["NCAL_API_KEY_FILE"] == "/run/secrets/api-keys"
@@ -168,13 +252,17 @@ def test_the_example_of_settings_lists_each_with_its_default() -> None:
     used: dict[str, set[str]] = {}
     for file in ["docker-compose.yml", *OVERRIDES]:
         text = (ROOT / file).read_text(encoding="utf-8")
-        for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
-            used.setdefault(name, set()).add(default)
+        for name, kind, default in re.findall(r"\$\{(\w+):([-?])([^}]*)\}", text):
+            used.setdefault(name, set()).add(default if kind == "-" else "")
+    used["SERVICE_CPUS"] = {""}  # of which two things follow
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.M))
-    arguments = set(read_compose()["services"]["service"]["build"]["args"])
-    assert set(listed) == set(used) | arguments
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        used[name] = {""}
+    assert set(listed) == set(used)
     assert all(listed[name] in defaults for name, defaults in used.items())
+    [base] = re.findall(r"^ARG PYTHON_IMAGE=(.*)$", DOCKERFILE, re.M)
+    assert listed["PYTHON_IMAGE"] == base
 
 
 def find_settings(file: str) -> set[str]:

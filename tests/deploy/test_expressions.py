@@ -1,5 +1,6 @@
 """What can be said of rules and dashboards without a Prometheus."""
 
+import re
 import shutil
 import subprocess
 
@@ -116,3 +117,39 @@ def test_promtool_accepts_the_configuration_and_its_unit_tests_pass() -> None:
             [promtool, *arguments], cwd=directory, capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_amtool_accepts_the_routes_and_each_severity_has_one() -> None:
+    amtool = shutil.which("amtool")
+    if amtool is None:
+        pytest.skip("amtool is not installed (Debian: the package prometheus-alertmanager)")
+    file = "deploy/alertmanager/alertmanager.yml"
+    checked = subprocess.run(
+        [amtool, "check-config", file], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    routes = [amtool, "config", "routes", "test", f"--config.file={file}"]
+    for severity in ("page", "ticket"):
+        label = f"severity={severity}"
+        done = subprocess.run(
+            [*routes, label], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout == "nobody\n", done.stderr
+
+
+def test_alerts_that_silence_others_exist() -> None:
+    text = (ROOT / "deploy/alertmanager/alertmanager.yml").read_text(encoding="utf-8")
+    names = {rule["alert"] for rule in read_rules() if "alert" in rule}
+    config = yaml.safe_load(text)
+    for rule in config["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            pattern = re.fullmatch(r'alertname=~?"(.*)"', matcher)
+            assert pattern and any(re.fullmatch(pattern[1], name) for name in names), matcher
+
+
+def test_prometheus_sends_alerts_where_compose_runs_the_alertmanager() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    [manager] = config["alerting"]["alertmanagers"]
+    [target] = manager["static_configs"][0]["targets"]
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
+    assert services["alertmanager"]["ports"][0].endswith(":" + target.removeprefix("alertmanager:"))

@@ -137,6 +137,17 @@ def test_a_checkpoint_that_must_not_be_served_is_refused(
     assert reason in printed.err and printed.err.count("\n") == 1
 
 
+def test_a_check_ends_before_anything_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_checkpoint(tmp_path / "a")
+    assert main(["--check", "--checkpoint", str(folder)]) == ExitCode.CHECKED == 0
+    assert capsys.readouterr().out == "in order: example\n"
+    (tmp_path / "empty").mkdir()
+    assert main(["--check", "--checkpoint", str(tmp_path / "empty")]) == ExitCode.REFUSED
+    assert "manifest.json" in capsys.readouterr().err
+
+
 def test_two_checkpoints_must_not_share_a_task_or_a_name(tmp_path: Path) -> None:
     one = write_checkpoint(tmp_path / "a")
     with pytest.raises(CheckpointError, match="both serve task 'timss'"):

@@ -49,7 +49,7 @@ def _add_columns(parser: ArgumentParser) -> None:
             metavar="NAME",
             help=f"what the speaker's column calls a {speaker}; may be repeated",
         )
-    add("--encoding", default="utf-8", help="of the file and of what is written (utf-8)")
+    add("--encoding", help="of the file and of what is written (recognised)")
     add("--delimiter", help="of CSV (a comma; in .tsv a tab)")
 
 

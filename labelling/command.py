@@ -24,6 +24,7 @@ from labelling.output import (
 )
 from labelling.own_service import run_service
 from tables.errors import FileError
+from tables.files import open_table
 from tables.table import Table
 
 _DONE, _FAILED, _REFUSED, _INTERRUPTED = 0, 1, 2, 130
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _label(options: Namespace) -> str:
-    table = Table.open(options.file, encoding=options.encoding, delimiter=options.delimiter)
+    table = open_table(options.file, encoding=options.encoding, delimiter=options.delimiter)
     output = options.output or options.file.with_name(
         f"{options.file.stem}.labelled{options.file.suffix}"
     )

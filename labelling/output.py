@@ -13,7 +13,8 @@ from labelling.client import ServedTask
 from labelling.items import Reading, find_dialogue, find_speaker, read_text
 from labelling.journal import Answer, Journal
 from tables.errors import FileError
-from tables.table import Row, Table, open_whole
+from tables.table import Row, Table
+from tables.whole_file import open_whole
 
 _FIELDS = ("label", "confidence", "needs_review", "prediction_set", "was_cut", "error", "model")
 _DIGITS = 6  # of a probability; float32 has no more

@@ -13,8 +13,9 @@ from service.access.api_keys import ApiKeys
 from service.access.identification import Identification, Security
 from service.access.rate_limit import RateLimit
 from service.access.slots import Slots
-from service.api import classify, dialogue, health, information, stream
+from service.api import classify, dialogue, files, health, information, stream
 from service.errors import InvalidInput, MethodNotAllowed, NotFound
+from service.files.jobs import FileJobs
 from service.http.bodies import explain
 from service.http.direct_route import Shortcut
 from service.http.early_refusal import EarlyRefusal
@@ -44,7 +45,8 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     app.state.core = core
     app.state.stream_slots = Slots(core.settings.max_streams, "streams")
     app.state.live_slots = Slots(core.settings.max_live_sessions, "live dialogues")
-    for module in (classify, stream, dialogue, live, information, health):
+    app.state.file_jobs = FileJobs(core.settings)
+    for module in (classify, stream, dialogue, live, files, information, health):
         app.include_router(module.router)
     app.include_router(make_router(core.settings.protocols))
     for path in _find_classify_paths(app):

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from contract.inputs import DialogueTurn, Kind, Problem, Turn
+from contract.inputs import DialogueTurn, Kind, Problem, Speaker, Turn
 from contract.interaction import DialogueMode, Structure
 from contract.labels import LabelSet
 from contract.predictions import Prior
+from tables.layouts import Layout
+from tables.table import Format
 
 
 class _Form(BaseModel):
@@ -257,3 +259,33 @@ class Health(_Form):
     """State of the process or of its engines."""
 
     status: Literal["ok"]
+
+
+class FileMapping(_Form):
+    """Which column of a file is what, as far as it can be told from its columns and rows."""
+
+    kind: Literal["problems", "turns"]
+    text: str
+    speaker: str | None
+    dialogue: str | None
+    """Neighbouring rows with the same value are one dialogue."""
+    label: str | None
+    """Labels that people gave."""
+    layout: Layout | None
+    """A known layout, if it is one."""
+    speakers: dict[str, Speaker]
+    """Who is who; names that cannot be told are left out."""
+
+
+class FileRows(_Form):
+    """A file as rows; dialogues in one cell are expanded to a row a turn."""
+
+    format: Format
+    sheets: list[str]
+    sheet: str | None
+    columns: list[str]
+    rows: list[list[str | None]]
+    """All cells as texts, in the order of the columns."""
+    row_count: int
+    mapping: FileMapping
+    warnings: list[str]

@@ -109,6 +109,13 @@ class Settings(BaseSettings):
     protocols: Annotated[tuple[Protocol, ...], NoDecode] = ("systemone", "vllm", "tei")
     """Foreign protocols that are spoken too, parted by commas; an empty text for none."""
 
+    max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Largest body of `/files/read` and `/files/write`."""
+    max_uploads: int = Field(default=16, ge=1)
+    """Most files sent at once; beyond it they are refused with 503."""
+    max_upload_workers: int = Field(default=2, ge=1)
+    """Most of them that are worked on at once, each by a process of its own."""
+
     api_key_hashes: str = ""
     """`name:sha256` of each API key, parted by commas; `ncal key` makes them.
     Without any key everybody may call."""

@@ -34,3 +34,11 @@ DIALOGUE_EXAMPLE = {
         {"speaker": "teacher", "text": "对，那我们用这个来求第三个角。"},
     ],
 }
+FILE_EXAMPLES: dict[str, dict[str, str]] = {
+    "read": {"file": "text\n一个果园收了96千克苹果，每筐最多装8千克，至少需要多少个筐？\n"},
+    "write": {
+        "format": "csv",
+        "base": '{"columns": ["text"], "rows": [["三角形的内角和是多少度？"]]}',
+        "columns": '{"names": ["label"], "rows": [["recall"]]}',
+    },
+}

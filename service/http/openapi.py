@@ -54,7 +54,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     ErrorDocument,
 )
 _FORMS: dict[Kind, str] = {"problem": "Problem", "dialogue-turn": "DialogueTurn"}
-_TIMEOUT_PARAMETER = {
+TIMEOUT_PARAMETER = {
     "name": "X-Request-Timeout",
     "in": "header",
     "required": False,
@@ -163,7 +163,7 @@ def describe_model_body(form: type[BaseModel], example: Any) -> dict[str, Any]:
     content = {"schema": {"$ref": _REFERENCE.format(model=form.__name__)}, "example": example}
     return {
         "requestBody": {"required": True, "content": {"application/json": content}},
-        "parameters": [_TIMEOUT_PARAMETER],
+        "parameters": [TIMEOUT_PARAMETER],
     }
 
 
@@ -205,7 +205,7 @@ def _describe(
             "required": True,
             "content": {media_type: {"schema": schema, "example": example}},
         },
-        "parameters": [*_describe_options(), _TIMEOUT_PARAMETER],
+        "parameters": [*_describe_options(), TIMEOUT_PARAMETER],
     }
 
 

@@ -31,7 +31,7 @@ async def check_curl(command: Command, shown: str) -> list[str]:
     An answer that begins as an error must be that error, any other must be a success.
     """
     try:
-        sent = read_curl(command)
+        sent = read_curl(command, shown)
     except ValueError as error:
         return [f"curl: {error}"]
     parts = urlsplit(sent.url if "//" in sent.url else f"http://{sent.url}")
@@ -48,10 +48,14 @@ async def check_curl(command: Command, shown: str) -> list[str]:
     return _judge(response, target, shown)
 
 
-def read_curl(command: Command) -> Sent:
-    """Read the options that the pages use; ValueError for others."""
+def read_curl(command: Command, shown: str = "") -> Sent:
+    """Read the options that the pages use; ValueError for others.
+
+    A file that is sent is one that a `printf` of the same block writes.
+    """
     method, url, body = "", "", b""
     headers: dict[str, str] = {}
+    form: list[tuple[str, tuple[str | None, bytes]]] = []
     words = iter(command.words[1:])
     for word in words:
         if word in ("-H", "--header"):
@@ -59,6 +63,8 @@ def read_curl(command: Command) -> Sent:
             headers[name.strip()] = value.strip()
         elif word in ("-d", "--data", "--data-binary"):
             body = _read_body(next(words), command)
+        elif word in ("-F", "--form"):
+            form.append(_read_field(next(words), shown))
         elif word in ("-X", "--request"):
             method = next(words)
         elif word.startswith("-"):
@@ -66,6 +72,10 @@ def read_curl(command: Command) -> Sent:
                 raise ValueError(f"{word}: not an option that the pages need")
         else:
             url = word
+    if form:
+        request = httpx.Request("POST", "http://localhost", files=form)
+        body = request.read()
+        headers["content-type"] = request.headers["content-type"]
     if not url:
         raise ValueError("no address")
     return Sent(method or ("POST" if body else "GET"), url, headers, body)
@@ -77,6 +87,16 @@ def _read_body(word: str, command: Command) -> bytes:
     if command.feeds[:1] != ("printf",):
         raise ValueError("reads what no printf writes")
     return command.feeds[1].replace("\\n", "\n").encode()
+
+
+def _read_field(word: str, shown: str) -> tuple[str, tuple[str | None, bytes]]:
+    name, _, value = word.partition("=")
+    if not value.startswith("@"):
+        return name, (None, value.encode())
+    written = re.search(rf"printf '([^']*)' > {re.escape(value[1:])}\s", shown)
+    if not written:
+        raise ValueError(f"{value}: no printf of the block writes it")
+    return name, (value[1:], written[1].replace("\\n", "\n").encode())
 
 
 def _find_route(service: FakeService, method: str, path: str) -> bool:

@@ -1,0 +1,88 @@
+"""Opens a file as a table, whatever its format, and writes rows as a new file."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tables.delimited import DelimitedTable, write_delimited
+from tables.errors import FileError
+from tables.json_rows import JsonTable, write_json
+from tables.parquet import ParquetTable, write_parquet
+from tables.table import Format, Limits, Table
+from tables.transcript import TranscriptTable, write_transcript
+
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".parquet": "parquet",
+    ".txt": "transcript",
+}
+
+
+def find_format(path: Path) -> Format:
+    """By the ending of the name; FileError lists those that are known."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        remedy = "save it as .xlsx" if suffix in (".xls", ".ods") else "save it as one of them"
+        raise FileError(
+            f"{path}: {suffix or 'no ending'} is none of {', '.join(SUFFIXES)}; {remedy}"
+        )
+    return SUFFIXES[suffix]
+
+
+def open_table(
+    path: Path,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    sheet: str | None = None,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+) -> Table:
+    """Read the header, and what must be known of the file; its name's ending says what it is.
+
+    Encoding and delimiter are recognised unless they are named, and so is the sheet: the first
+    that is shown. FileError names what is wrong with the file or the options.
+    """
+    format = find_format(path)
+    if sheet is not None and format != "xlsx":
+        raise FileError(f"{path}: has no sheets; leave --sheet out")
+    if format in ("csv", "tsv"):
+        return DelimitedTable.open(
+            path, format, encoding=encoding, delimiter=delimiter, limits=limits
+        )
+    if format in ("jsonl", "json"):
+        return JsonTable.open(path, format, encoding=encoding, limits=limits)
+    if format == "xlsx":
+        from tables.workbooks.workbook import (
+            WorkbookTable,
+        )  # 0.1 s that other formats need not wait
+
+        return WorkbookTable.open(path, sheet=sheet, limits=limits)
+    if format == "parquet":
+        return ParquetTable.open(path, limits=limits)
+    return TranscriptTable.open(path, encoding=encoding, limits=limits)
+
+
+def write_rows(
+    path: Path, format: Format, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> int:
+    """Write a new file, whole or not at all; returns how many rows.
+
+    Texts that a spreadsheet would execute are written so that it does not.
+    """
+    if format in ("csv", "tsv"):
+        return write_delimited(path, format, header, rows)
+    if format in ("jsonl", "json"):
+        return write_json(path, format, header, rows)
+    if format == "xlsx":
+        from tables.workbooks.workbook import write_workbook
+
+        return write_workbook(path, header, rows)
+    if format == "parquet":
+        return write_parquet(path, header, rows)
+    return write_transcript(path, header, rows)

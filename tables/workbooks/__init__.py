@@ -1,0 +1,1 @@
+"""Workbooks (XLSX): read with openpyxl, and extended without touching what it does not know."""

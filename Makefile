@@ -11,7 +11,7 @@ ACCELERATOR ?= cpu
 ENGINE      ?= auto
 HOST        ?= 127.0.0.1
 PORT        ?= 8000
-CHECKPOINT  ?= service/checkpoints/ncal-mini
+CHECKPOINT  ?=
 PYTEST_ARGS ?=
 FILE        ?=
 LABEL_ARGS  ?=
@@ -19,6 +19,8 @@ EXTRA       ?=
 
 VENV  := $(if $(filter cpu,$(ACCELERATOR)),.venv,.venv-$(ACCELERATOR))
 RUN   := $(VENV)/bin/python
+# Unless one is given the programs choose: the bundled one, or what an option or NCAL_CHECKPOINT says.
+SERVED = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
 PARTS := contract engine tables labelling training service ncal benchmarks deploy docs tests
@@ -34,11 +36,11 @@ help: ## Show the targets.
 setup: $(if $(EXTRA),dev-environment,environment) ## Only the environment; EXTRA=training adds training and the tests.
 
 serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu; ENGINE.
-	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" --checkpoint "$(CHECKPOINT)" --engine $(ENGINE)
+	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" $(SERVED) --engine $(ENGINE)
 
 label: environment ## Label the rows of FILE, a table of problems or turns; LABEL_ARGS passes options.
 	@test -n "$(FILE)" || { echo "say which: make label FILE=problems.csv" >&2; exit 2; }
-	@exec $(RUN) -m labelling "$(FILE)" --checkpoint "$(CHECKPOINT)" $(LABEL_ARGS)
+	@exec $(RUN) -m labelling "$(FILE)" $(SERVED) $(LABEL_ARGS)
 
 test: lint typecheck pytest ## Everything that must hold: lint, types, tests with coverage.
 

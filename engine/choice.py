@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -59,13 +60,24 @@ def start_engine(choice: EngineChoice, checkpoint: Checkpoint, options: EngineOp
 
     Raises CheckpointError or EngineRefused when it cannot run what it is given, with the remedy.
     """
-    if choice.name == "vllm":
-        from engine.vllm.engine import start_engine as start_vllm
+    return _find_starter(choice.name)(checkpoint, options)
 
-        return start_vllm(checkpoint, options)
-    from engine.openvino import start_engine as start_openvino
 
-    return start_openvino(checkpoint, options)
+def _find_starter(name: EngineName) -> Callable[[Checkpoint, EngineOptions], Engine]:
+    """Import the engine; EngineRefused when its runtime is there and cannot be loaded."""
+    try:
+        if name == "vllm":
+            from engine.vllm.engine import start_engine as start_vllm
+
+            return start_vllm
+        from engine.openvino import start_engine as start_openvino
+
+        return start_openvino
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise EngineRefused(
+            f"the engine {name} cannot be imported ({reason}); {_REMEDIES[name]}"
+        ) from error
 
 
 def _is_installed(name: EngineName) -> bool:

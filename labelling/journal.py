@@ -78,6 +78,7 @@ class Journal:
 
     def remove(self) -> None:
         """The labelled file is written: the answers stand there now."""
+        self._file.close()  # Windows removes no file that is open
         self._path.unlink()
 
     def __enter__(self) -> Self:

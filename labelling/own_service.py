@@ -1,9 +1,7 @@
 """A service of one's own, for as long as a file is labelled."""
 
-import ctypes
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -11,14 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from labelling.errors import ServiceFailure
 
 _ROOT = Path(__file__).resolve().parents[1]
 _STOP_TIMEOUT_S = 30.0
 _SHOWN_LINES = 5
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 class OwnService(NamedTuple):
@@ -36,20 +33,16 @@ def run_service(checkpoint: Path) -> Iterator[OwnService]:
     Settings come from the environment as ever, but for keys, which nobody but this command
     would need. Raises ServiceFailure with the last lines of its log if it does not start.
     """
-    keys = ("NCAL_API_KEY_HASHES", "NCAL_API_KEY_FILE")
-    environment = {name: value for name, value in os.environ.items() if name not in keys}
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(_ROOT), environment.get("PYTHONPATH")])
-    )
-    command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", "0"]
-    with tempfile.TemporaryFile("w+") as log:
+    # -P: a folder that happens to be called `service` where the command is run is not ours.
+    command = [sys.executable, "-P", "-m", "service", "--host", "127.0.0.1", "--port", "0"]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
-            [*command, "--checkpoint", str(checkpoint)],
-            env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
-            process_group=0,  # Ctrl-C is for this command, which stops the service itself
-            preexec_fn=_end_with_parent,
+            # However this command ends, killed included, the pipe ends with it, and the service.
+            [*command, "--stop-with-stdin", "--checkpoint", str(checkpoint)],
+            env=_make_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            encoding="utf-8", **_keep_from_ctrl_c(),
         )  # fmt: skip
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
         try:
             found = re.search(r"http://\S+:\d+", process.stdout.readline())
             if not found:
@@ -61,7 +54,7 @@ def run_service(checkpoint: Path) -> Iterator[OwnService]:
             threading.Thread(target=_watch, args=(process, own.ended), daemon=True).start()
             yield own
         finally:
-            process.terminate()
+            process.stdin.close()
             try:
                 process.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
@@ -70,11 +63,26 @@ def run_service(checkpoint: Path) -> Iterator[OwnService]:
             process.stdout.close()
 
 
+def _make_environment() -> dict[str, str]:
+    keys = ("NCAL_API_KEY_HASHES", "NCAL_API_KEY_FILE")
+    environment = {name: value for name, value in os.environ.items() if name not in keys}
+    path = [str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    # UTF-8: a pipe of Windows could not take the example that the service shows when ready.
+    return environment | {"PYTHONPATH": os.pathsep.join(path), "PYTHONUTF8": "1"}
+
+
+class _Group(TypedDict, total=False):
+    process_group: int
+    creationflags: int
+
+
+def _keep_from_ctrl_c() -> _Group:
+    """It is for this command, which stops the service itself."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"process_group": 0}
+
+
 def _watch(process: subprocess.Popen[str], ended: threading.Event) -> None:
     process.wait()
     ended.set()
-
-
-def _end_with_parent() -> None:
-    """However this command ends, killed included, its service drains and ends too."""
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)

@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import orjson
@@ -40,7 +41,8 @@ def bind_socket(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port)[0][0]
         listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # on Windows it would share a port that another listens on
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
     except OSError as error:
         raise SettingsError(
@@ -126,6 +128,8 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             _handle_signal(loop, number, self._stop.set)
+        if self._settings.stop_with_stdin:
+            _handle_end_of_input(loop, self._stop.set)
         serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stop.wait())
@@ -190,6 +194,16 @@ def _handle_signal(
         loop.add_signal_handler(number, react)
     except NotImplementedError:  # on Windows
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(react))
+
+
+def _handle_end_of_input(loop: asyncio.AbstractEventLoop, react: Callable[[], None]) -> None:
+    def read_to_the_end() -> None:
+        with suppress(OSError):  # closed before it was read
+            while os.read(0, 4096):
+                pass
+        loop.call_soon_threadsafe(react)
+
+    threading.Thread(target=read_to_the_end, name="stdin", daemon=True).start()
 
 
 def make_engine_options(settings: Settings, *, engines: int) -> EngineOptions:

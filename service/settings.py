@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     a probe runs a canary of its own."""
     drain_timeout_s: float = Field(default=25.0, ge=0.0)
     """After SIGTERM accepted work may take this long to finish."""
+    stop_with_stdin: bool = False
+    """Stop as after SIGTERM when standard input ends: for programs that start a service for
+    themselves, so that it ends with them however they end."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`info` logs a line a request; no level ever logs what was sent."""
     check: bool = False

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from ncal.command import describe_programs, main
 from ncal.programs import PROGRAMS
 from service import __version__
 from tests.test_layout import ROOT
+from tests.unmeasured import make_unmeasured_environment
 from training.commands import parse_command
 
 
@@ -91,3 +93,21 @@ def test_what_is_not_installed_is_one_line(missing: str, arguments: list[str], r
     assert done.returncode == 2, done.stderr
     line = done.stderr.splitlines()[-1]
     assert f"`ncal {arguments[0]}` needs {missing}" in line and remedy in line
+
+
+def test_a_runtime_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    """It is there, as its wheel is on a system that is too old for it."""
+    broken = tmp_path / "openvino"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('libtbb.so.12: no such file')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "ncal", "serve", "--port", "0"],
+        cwd=ROOT,
+        env=make_unmeasured_environment() | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("service: ")]
+    assert "openvino cannot be imported (libtbb.so.12: no such file); install" in line
+    assert "Traceback" not in done.stderr

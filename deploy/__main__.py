@@ -27,14 +27,31 @@ spec:
 """
 
 
+_CONFIG_MAP = """\
+# Made from deploy/grafana by `python -m deploy`; edit the code there.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: ncal-serve-dashboard-{name}
+  labels:
+    app.kubernetes.io/name: ncal-serve
+    grafana_dashboard: "1"
+data:
+  ncal-{name}.json: |
+{json}"""
+
+
 def generate() -> dict[Path, str]:
     """Return the text of every generated file, by its path."""
     dashboards = _HERE / "grafana" / "dashboards"
-    return {
-        dashboards / "service.json": _dashboard_text(SERVICE),
-        dashboards / "model.json": _dashboard_text(MODEL),
-        _HERE / "kubernetes" / "base" / "prometheus-rule.yaml": _operator_rule_text(),
-    }
+    components = _HERE / "kubernetes" / "components"
+    files = {components / "prometheus-operator" / "prometheus-rule.yaml": _operator_rule_text()}
+    for name, dashboard in (("service", SERVICE), ("model", MODEL)):
+        text = _dashboard_text(dashboard)
+        files[dashboards / f"{name}.json"] = text
+        config_map = _CONFIG_MAP.format(name=name, json=indent(text, "    "))
+        files[components / "grafana-dashboards" / f"{name}.yaml"] = config_map
+    return files
 
 
 def _dashboard_text(dashboard: Dashboard) -> str:

@@ -4,27 +4,33 @@ It is here because the real one is a Go program that comes with kubectl, which a
 that tests need not have.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 Resource = dict[str, Any]
-KEYS = {"apiVersion", "kind", "namespace", "resources", "images", "patches"}
+KEYS = {"apiVersion", "kind", "namespace", "resources", "components", "images", "patches"}
 CLUSTER_WIDE = {"Namespace"}
 MERGE_KEYS = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath"}
 
 
-def build(directory: Path) -> list[Resource]:
-    """Return what `kubectl kustomize` prints for the directory, in the files' order."""
+def build(directory: Path, below: Sequence[Resource] = ()) -> list[Resource]:
+    """Return what `kubectl kustomize` prints for the directory, in the files' order.
+
+    A component changes the resources `below` it.
+    """
     [kustomization] = _load(directory / "kustomization.yaml")
     unknown = kustomization.keys() - KEYS
     if unknown:
         raise NotImplementedError(f"{directory}: {', '.join(unknown)}")
-    resources: list[Resource] = []
-    for name in kustomization["resources"]:
+    resources: list[Resource] = list(below)
+    for name in kustomization.get("resources", ()):
         path = directory / name
         resources += build(path) if path.is_dir() else _load(path)
+    for name in kustomization.get("components", ()):
+        resources = build(directory / name, resources)
     for patch in kustomization.get("patches", ()):
         for change in _load(directory / patch["path"]):
             [target] = [resource for resource in resources if _key(resource) == _key(change)]

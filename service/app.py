@@ -21,9 +21,11 @@ from service.http.direct_route import Shortcut
 from service.http.early_refusal import EarlyRefusal
 from service.http.openapi import install_openapi
 from service.http.request_context import Core
-from service.http.security_headers import DOCS_ASSETS, SecurityHeaders
+from service.http.security_headers import DOCS_ASSETS, DOCS_SCRIPTS, SecurityHeaders
 from service.live import endpoint as live
 from service.observability.telemetry import Telemetry
+from service.page.assets import read_assets
+from service.page.routes import make_page_router
 from service.protocols.routes import OTHER_PROTOCOLS, list_bodies, list_error_forms, make_router
 from service.settings import Settings
 
@@ -33,7 +35,9 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
 
     `state.early_refusal` is for the connections in front of it.
     """
+    assets = read_assets(with_page=core.settings.page)
     app = FastAPIOffline(
+        docs_url=None,
         redoc_url=None,
         static_url=DOCS_ASSETS,
         redirect_slashes=False,
@@ -49,10 +53,14 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     for module in (classify, stream, dialogue, live, files, information, health):
         app.include_router(module.router)
     app.include_router(make_router(core.settings.protocols))
+    app.include_router(make_page_router(assets))
     for path in _find_classify_paths(app):
         core.metrics.add_route(path, "POST")
     identification = Identification(
-        keys, limit=_make_rate_limit(core.settings), open_metrics=core.settings.open_metrics
+        keys,
+        limit=_make_rate_limit(core.settings),
+        open_metrics=core.settings.open_metrics,
+        open_paths=(*assets, *DOCS_SCRIPTS),
     )
     _add_layers(app, core, identification)
     app.state.early_refusal = EarlyRefusal(core.readiness, core.metrics, identification)

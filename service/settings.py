@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
+    page: bool = True
+    """Serve the page at `/`; `--no-page` leaves the API alone, with `/docs`."""
+
     engine: Literal["auto", "vllm", "openvino"] = "auto"
     """What computes: vLLM, made for GPUs, or OpenVINO, made for CPUs. `auto` takes vLLM where it
     is installed and sees a GPU, else OpenVINO."""

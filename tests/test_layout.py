@@ -94,6 +94,7 @@ LAYERS = {
         "model_list",
         "process",
         "app",
+        "page",
         "protocols",
         "live",
         "api",

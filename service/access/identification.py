@@ -1,5 +1,7 @@
 """Who may call: the client of an API key, as one pure ASGI layer."""
 
+import binascii
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from ipaddress import ip_address
 
@@ -20,6 +22,9 @@ from service.errors import (
 
 PROBES = ("/health/live", "/health/ready")
 _METRICS = "/metrics"
+LIVE_PROTOCOL = "ncal.live.1"
+"""Sub-protocol of the live dialogue: what a client names that also sends its key as one."""
+_KEY_PROTOCOL = "ncal.key."
 
 
 class ExposureError(Exception):
@@ -48,18 +53,25 @@ class Identification:
     """Finds out who sends a request: the client of its key, or without keys its address."""
 
     def __init__(
-        self, keys: ApiKeys, *, limit: RateLimit | None = None, open_metrics: bool = False
+        self,
+        keys: ApiKeys,
+        *,
+        limit: RateLimit | None = None,
+        open_metrics: bool = False,
+        open_paths: Iterable[str] = (),
     ) -> None:
+        """`open_paths` are beside the probes those that anybody may read: exactly these."""
         self._keys = keys
         self._limit = limit
-        self._open_paths = frozenset((*PROBES, _METRICS) if open_metrics else PROBES)
+        metrics = (_METRICS,) if open_metrics else ()
+        self._open_paths = frozenset((*PROBES, *metrics, *open_paths))
 
     def identify(self, scope: Scope) -> Client:
         """Return the client; Unauthorized when a key is asked for and none of ours is sent."""
         if not self._keys or scope["path"] in self._open_paths:
             return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
-        scheme, _, key = _find_header(scope, b"authorization").partition(b" ")
-        name = self._keys.find_client(key.strip()) if scheme.lower() == b"bearer" else None
+        key = _find_key(scope)
+        name = None if key is None else self._keys.find_client(key)
         if name is None:
             raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
         return Client(name, self._limit)
@@ -101,6 +113,28 @@ class Security:
             return
         if origin.partition(b"://")[2] != _find_header(scope, b"host"):
             raise Forbidden("this origin may not open a WebSocket here")
+
+
+def _find_key(scope: Scope) -> bytes | None:
+    """The key that is sent, if any.
+
+    A browser can set no header of a WebSocket but its sub-protocols, and an address would
+    stand in logs: there the key may come as `ncal.key.<base64url of the key>`.
+    """
+    scheme, _, key = _find_header(scope, b"authorization").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return key.strip()
+    for protocol in scope.get("subprotocols", ()):
+        if protocol.startswith(_KEY_PROTOCOL):
+            return _decode_key(protocol.removeprefix(_KEY_PROTOCOL))
+    return None
+
+
+def _decode_key(text: str) -> bytes | None:
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (ValueError, binascii.Error):
+        return None
 
 
 def _find_header(scope: Scope, wanted: bytes) -> bytes:

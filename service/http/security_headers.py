@@ -4,27 +4,51 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _DOCS = "/docs"
 DOCS_ASSETS = "/docs/assets"
-"""Scripts and styles of the page, served from here: no CDN is asked."""
+"""Scripts and styles of the forms at `/docs`, served from here: no CDN is asked."""
+DOCS_SCRIPTS = (f"{DOCS_ASSETS}/swagger-ui-bundle.js", f"{DOCS_ASSETS}/swagger-ui.css")
+_PAGE = "/page/"
 
-_COMMON_HEADERS = (
+_Headers = tuple[tuple[bytes, bytes], ...]
+_COMMON_HEADERS: _Headers = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
 )
-API_HEADERS = (
+_NEVER_STORED = (b"cache-control", b"no-store")
+_ASKED_AGAIN = (b"cache-control", b"no-cache")
+"""A file of the page is kept, but a browser asks each time whether it is another now."""
+API_HEADERS: _Headers = (
     *_COMMON_HEADERS,
+    _NEVER_STORED,
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 """On every answer that is no page."""
-_DOCS_HEADERS = (
+_PAGE_HEADERS: _Headers = (
     *_COMMON_HEADERS,
+    _ASKED_AGAIN,
     (
         b"content-security-policy",
-        b"default-src 'self'; frame-ancestors 'none'; img-src 'self' data:; "
-        b"style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'",
+        b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'; require-trusted-types-for 'script'",
     ),
 )
+"""No inline script or style, and no text that becomes HTML."""
+_DOCS_HEADERS: _Headers = (
+    *_COMMON_HEADERS,
+    _ASKED_AGAIN,
+    (
+        b"content-security-policy",
+        b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'",
+    ),
+)
+"""What draws the forms writes styles into its elements."""
+
+
+def _find_headers(path: str) -> _Headers:
+    if path == "/" or path.startswith(_PAGE):
+        return _PAGE_HEADERS
+    return _DOCS_HEADERS if path == _DOCS or path.startswith(DOCS_ASSETS) else API_HEADERS
 
 
 class SecurityHeaders:
@@ -36,7 +60,7 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        headers = _DOCS_HEADERS if scope["path"].startswith(_DOCS) else API_HEADERS
+        headers = _find_headers(scope["path"])
 
         async def send_hardened(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -5,7 +5,7 @@ from typing import cast
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from service.access.identification import make_refusal
+from service.access.identification import LIVE_PROTOCOL, make_refusal
 from service.access.slots import Slots
 from service.errors import ServiceError
 from service.http.request_context import get_core, read_options
@@ -25,7 +25,8 @@ async def classify_live(websocket: WebSocket) -> None:
         served = core.readiness.require_classifier().find_task(TURN_TASK)
         served.model.admission.check_open()
         with slots.take():
-            await websocket.accept()
+            offered = websocket.scope.get("subprotocols", ())
+            await websocket.accept(LIVE_PROTOCOL if LIVE_PROTOCOL in offered else None)
             await Session(websocket, served, options).run()
     except ServiceError as error:  # the handshake is refused; a session answers its own errors
         core.metrics.count_error(error.slug)

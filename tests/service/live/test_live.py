@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,10 +14,12 @@ import websockets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
+from websockets.typing import Subprotocol
 
 from contract.inputs import Turn
 from contract.labels import IRF
 from contract.prompts import ContextWindow
+from service.access.api_keys import ApiKeys, make_key
 from service.errors import EngineFailed
 from service.live.context import LiveContext
 from service.live.session import MOST_MISTAKES
@@ -498,3 +501,32 @@ def test_every_turn_becomes_final_once_with_its_whole_context(
     for each in context.finish():
         check(each.index, is_final=True)
     assert finals == list(range(len(texts)))
+
+
+async def test_a_browser_sends_its_key_as_a_sub_protocol() -> None:
+    key, digest = make_key()
+    text = urlsafe_b64encode(key.encode()).decode().rstrip("=")
+    async with (
+        run_fake_service(keys=ApiKeys({digest: "school"})) as service,
+        serve(service.app) as address,
+    ):
+        offered = [Subprotocol("ncal.live.1"), Subprotocol(f"ncal.key.{text}")]
+        url = f"ws://{address}{PATH}"
+        async with websockets.connect(url, subprotocols=offered) as connection:
+            assert json.loads(await connection.recv())["type"] == "ready"
+            assert connection.subprotocol == "ncal.live.1"
+        for wrong in ("", "ncal.key.", f"ncal.key.{text[:-2]}", f"ncal.key.{digest}"):
+            protocols = [Subprotocol("ncal.live.1")]
+            protocols += [Subprotocol(wrong)] if wrong else []
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await websockets.connect(url, subprotocols=protocols)
+            assert refused.value.response.status_code == 401
+            assert key not in refused.value.response.body.decode()
+
+
+async def test_a_key_among_sub_protocols_opens_nothing_but_the_socket() -> None:
+    key, digest = make_key()
+    text = urlsafe_b64encode(key.encode()).decode()
+    async with run_fake_service(keys=ApiKeys({digest: "school"})) as service:
+        header = {"sec-websocket-protocol": f"ncal.key.{text}"}
+        assert (await service.client.get("/labels", headers=header)).status_code == 401

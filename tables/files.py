@@ -8,7 +8,7 @@ from tables.delimited import DelimitedTable, write_delimited
 from tables.errors import FileError
 from tables.json_rows import JsonTable, write_json
 from tables.parquet import ParquetTable, write_parquet
-from tables.table import Format, Limits, Table
+from tables.table import Format, Limits, Row, Table
 from tables.transcript import TranscriptTable, write_transcript
 
 SUFFIXES: dict[str, Format] = {
@@ -22,6 +22,30 @@ SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".txt": "transcript",
 }
+
+
+_OURS = ".labelled"
+
+
+def list_files(paths: Sequence[Path]) -> list[Path]:
+    """The files, and for a folder those in it whose format is known, in the order of their names.
+
+    What was labelled before (`NAME.labelled.csv`) is left out. FileError if a folder has none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(
+            each
+            for each in path.iterdir()
+            if each.suffix.lower() in SUFFIXES and not each.stem.endswith(_OURS)
+        )
+        if not found:
+            raise FileError(f"{path}: no file in it is one of {', '.join(SUFFIXES)}")
+        files += found
+    return list(dict.fromkeys(files))
 
 
 def find_format(path: Path) -> Format:
@@ -66,6 +90,17 @@ def open_table(
     if format == "parquet":
         return ParquetTable.open(path, limits=limits)
     return TranscriptTable.open(path, encoding=encoding, limits=limits)
+
+
+def write_table(
+    table: Table, path: Path, added: Sequence[str], rows: Iterable[tuple[Row, list[Any]]]
+) -> int:
+    """Write the table with columns added, in the format that the name of `path` ends in."""
+    format = find_format(path)
+    if format == table.format:
+        return table.write(path, added, rows)
+    pairs = ([*row.cells, *values] for row, values in rows)
+    return write_rows(path, format, [*table.header, *added], pairs)
 
 
 def write_rows(

@@ -40,6 +40,8 @@ class ColumnMapping(NamedTuple):
     order: str | None = None
     label: str | None = None
     layout: Layout | None = None
+    is_guess: bool = False
+    """The text is the longest column, and no name told so."""
 
 
 class _Known(NamedTuple):
@@ -108,6 +110,7 @@ def _guess(
     if text is None and speaker is not None and "dialogue" in names:
         text, dialogue = names["dialogue"], None
     taken = {speaker, dialogue, _find(names, _LABEL)}
+    is_guess = text is None
     if text is None:
         text = _find_longest(columns, sample, taken)
     place = columns.index(speaker) if speaker else -1
@@ -121,6 +124,7 @@ def _guess(
         order=_find(names, _ORDER) if speaker else None,
         label=_find(names, _LABEL),
         layout="ncte" if is_ncte else None,
+        is_guess=is_guess,
     )
 
 

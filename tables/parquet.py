@@ -125,7 +125,7 @@ def _import_arrow(path: Path) -> tuple[ModuleType, ModuleType]:
         import pyarrow.parquet
     except ImportError as error:
         raise FileError(
-            f"{path}: Parquet needs pyarrow; install it, for example with `pip install pyarrow`, or "
-            "save the file as CSV"
+            f"{path}: Parquet needs pyarrow; install it (`pip install pyarrow`), or save the "
+            "file as CSV"
         ) from error
     return pyarrow, pyarrow.parquet

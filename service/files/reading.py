@@ -43,11 +43,16 @@ def write_answer(upload: Upload, limits: Limits, file: IO[str]) -> None:
             names[(spell(row.values.get(mapping.speaker)) or "").strip()] = None
     speakers = assign_speakers(names)
     roles = mapping._asdict()
-    del roles["order"]
+    del roles["order"], roles["is_guess"]
+    guess = ["no column is named as texts are; the one with the longest is taken for it"]
     tail = {
         "row_count": count,
         "mapping": {**roles, "speakers": speakers},
-        "warnings": [*table.notes, *_doubt(names, speakers)],
+        "warnings": [
+            *table.notes,
+            *(guess if mapping.is_guess else ()),
+            *_doubt(names, speakers),
+        ],
     }
     file.write("\n], " + _dump(tail)[1:])
 

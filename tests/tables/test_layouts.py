@@ -53,9 +53,13 @@ from tables.layouts import ColumnMapping, recognise_layout
             ColumnMapping("turns", "text", "speaker", "dialogue", label="label"),
         ),
         (["编号", "题目"], [["1", "一加一"]], ColumnMapping("problems", "题目")),
-        (["no", "aufgabe"], [["1", "Wie viel?"]], ColumnMapping("problems", "aufgabe")),
-        (["a"], [], ColumnMapping("problems", "a")),
-        ([], [], ColumnMapping("problems", "")),
+        (
+            ["no", "aufgabe"],
+            [["1", "Wie viel?"]],
+            ColumnMapping("problems", "aufgabe", is_guess=True),
+        ),
+        (["a"], [], ColumnMapping("problems", "a", is_guess=True)),
+        ([], [], ColumnMapping("problems", "", is_guess=True)),
     ],
 )
 def test_columns_are_recognised(

@@ -24,16 +24,19 @@ SERVED = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
 PARTS := contract engine tables labelling training service ncal benchmarks deploy docs tests
+# A process of pytest for each core; each imports torch and vLLM, so there is a bound.
+SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup serve label test lint typecheck pytest format lock checkpoint benchmark \
+.PHONY: help setup serve label test test-fast lint typecheck pytest format lock checkpoint benchmark \
         benchmark-training pictures soak audit clean environment dev-environment
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(if $(EXTRA),dev-environment,environment) ## Only the environment; EXTRA=training adds training and the tests.
+setup: ## Only the environment; EXTRA=training (or test, dev) adds training and tests, EXTRA=vllm vLLM.
+	@$(SETUP) --extra "$(EXTRA)"
 
 serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu; ENGINE.
 	@exec $(RUN) -m service --host "$(HOST)" --port "$(PORT)" $(SERVED) --engine $(ENGINE)
@@ -51,9 +54,12 @@ lint: dev-environment ## Check style and formatting.
 typecheck: dev-environment ## Check types.
 	@$(RUN) -m mypy
 
+test-fast: lint ## Before each commit: lint, and what starts no real service and trains nothing.
+	@$(RUN) -m pytest $(SHARED_OUT) -m "not slow" $(PYTEST_ARGS) < /dev/null
+
 pytest: dev-environment ## Run the tests and report coverage; PYTEST_ARGS="-k prompts" narrows them.
 	@rm -rf build/coverage
-	@$(RUN) -m coverage run -m pytest $(PYTEST_ARGS) < /dev/null
+	@$(RUN) -m coverage run -m pytest $(SHARED_OUT) $(PYTEST_ARGS) < /dev/null
 	@$(RUN) -m coverage combine --quiet && $(RUN) -m coverage report
 
 format: dev-environment ## Put the code into the style that lint checks.
@@ -89,7 +95,7 @@ clean: ## Remove environments and everything that was built.
 	@find $(PARTS) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:
-	@$(SETUP) $(if $(filter vllm,$(ENGINE)),--vllm)
+	@$(SETUP) $(if $(filter vllm,$(ENGINE)),--extra vllm)
 
 dev-environment:
-	@$(SETUP) --dev
+	@$(SETUP) --extra dev

@@ -9,9 +9,18 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+SHARED = ("shared_service",)
+"""Fixtures that cost more than the tests around them: all that ask for one run in one process."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _skip_without_gpu([item for item in items if item.get_closest_marker("gpu")])
+    if config.pluginmanager.hasplugin("xdist"):
+        _share_out(items)
+
+
+def _skip_without_gpu(chosen: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none. torch is asked only if such a test was chosen."""
-    chosen = [item for item in items if item.get_closest_marker("gpu")]
     if not chosen:
         return
     import torch
@@ -19,3 +28,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in chosen:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU: torch sees none"))
+
+
+def _share_out(items: list[pytest.Item]) -> None:
+    """Say what one process runs whole: a file, whose tests share what its fixtures made.
+
+    Slow ones come first, so that at the end no process is left alone with one.
+    """
+    groups = {item: _find_group(item) for item in items}
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: groups[item] not in slow)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+
+
+def _find_group(item: pytest.Item) -> str:
+    shared = [name for name in getattr(item, "fixturenames", ()) if name in SHARED]
+    return shared[0] if shared else item.nodeid.partition("::")[0]

@@ -34,6 +34,9 @@ LAYERS = {
 """What is installed, in this order; vLLM on a CPU lies on top of `cpu`, `dev` (training and tests)
 on top of all."""
 
+EXTRAS = {"vllm": "vllm", "training": "dev", "test": "dev", "dev": "dev"}
+"""Words for what is wanted beside serving and labelling, and the layer that each means."""
+
 FREE_GB_NEEDED = {"cpu": 1, "vllm": 4, "gpu": 20, "dev": 1}
 """Room for the packages and, for a moment, what pip downloads."""
 
@@ -214,6 +217,23 @@ class Environment:
         partial.replace(self._record)
 
 
+def choose_layers(accelerator: str, extras: list[str]) -> list[str]:
+    """The layers that these words mean, in the order of their installation."""
+    for word in extras:
+        if word not in EXTRAS:
+            print(
+                f"error: EXTRA={word}: there is no such extra. There are {', '.join(EXTRAS)}.",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
+    chosen = {EXTRAS[word] for word in extras}
+    if accelerator == "cpu" and chosen:
+        chosen.add("vllm")
+    elif accelerator == "gpu":
+        chosen.discard("vllm")
+    return [accelerator, *(layer for layer in ("vllm", "dev") if layer in chosen)]
+
+
 def digest_locks(layer: str) -> str:
     """The SHA-256 of a layer's locks, one after the other."""
     content = b"".join((LOCKS / name).read_bytes() for name in LAYERS[layer])
@@ -272,13 +292,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the virtual environment from the locks.")
     parser.add_argument("folder", type=Path, help="where the environment lies")
     parser.add_argument("accelerator", choices=["cpu", "gpu"])
-    parser.add_argument("--vllm", action="store_true", help="on a CPU: with vLLM")
-    parser.add_argument("--dev", action="store_true", help="with training and the tests")
+    parser.add_argument("--extra", default="", help=f"some of {', '.join(EXTRAS)}")
     parser.add_argument("--image", action="store_true", help="for a machine other than this one")
     arguments = parser.parse_args()
-    on_cpu = arguments.accelerator == "cpu"
-    wanted = [arguments.accelerator]
-    wanted += ["vllm"] * (on_cpu and (arguments.vllm or arguments.dev)) + ["dev"] * arguments.dev
+    wanted = choose_layers(arguments.accelerator, re.findall(r"[^\s,]+", arguments.extra))
     digests = {layer: digest_locks(layer) for layer in wanted}
 
     environment = Environment(ROOT / arguments.folder, take_lock())

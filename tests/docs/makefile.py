@@ -1,10 +1,10 @@
 """Commands of make: targets and variables are those of the Makefile."""
 
 import re
-import tomllib
 from functools import cache
 from typing import NamedTuple
 
+from deploy.setup.environment import EXTRAS
 from tests.docs.files import find_missing
 from tests.docs.pages import ROOT
 from tests.docs.programs import check_module
@@ -50,8 +50,8 @@ def _check_value(name: str, value: str, targets: list[str]) -> list[str]:
     if name == "ACCELERATOR":
         return [] if value in ("cpu", "gpu") else [f"ACCELERATOR={value}: neither cpu nor gpu"]
     if name == "EXTRA":
-        unknown = [each for each in re.split(r"[ ,]+", value) if each not in _list_extras()]
-        return [f"EXTRA={each}: pyproject.toml has no such extra" for each in unknown]
+        unknown = [each for each in re.split(r"[ ,]+", value) if each not in EXTRAS]
+        return [f"EXTRA={each}: there is no such extra" for each in unknown]
     if name in _PROGRAMS:
         module, before = _PROGRAMS[name]
         return check_module(module, [*before, *value.split()])
@@ -59,9 +59,3 @@ def _check_value(name: str, value: str, targets: list[str]) -> list[str]:
         module = "training" if targets == ["benchmark-training"] else "serving"
         return check_module(f"benchmarks.{module}", value.split())
     return []
-
-
-@cache
-def _list_extras() -> frozenset[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return frozenset(project["optional-dependencies"])

@@ -14,12 +14,15 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from deploy.setup.environment import choose_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 SETUP = ROOT / "deploy" / "setup"
@@ -208,14 +211,56 @@ def test_a_second_run_at_once_waits_for_the_first(made: Workplace) -> None:
     process.communicate()
 
 
-def test_vllm_and_the_tests_packages_come_on_top(made: Workplace) -> None:
+@pytest.fixture
+def refused(made: Workplace) -> Iterator[Workplace]:
+    """The environment for a run that is refused before anything is put into it."""
+    record, modules = made.record.read_bytes(), made.find_modules()
+    yield made
+    assert made.find_modules() == modules
+    made.record.write_bytes(record)
+
+
+def test_without_a_network_the_remedy_is_told(refused: Workplace) -> None:
+    """Port 9 of the loopback refuses every connection."""
+    status, _, errors = refused.run(
+        "--extra", "vllm",
+        PIP_NO_INDEX="0",
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_EXTRA_INDEX_URL="",
+        PIP_FIND_LINKS="",
+        PIP_CONFIG_FILE=os.devnull,
+    )  # fmt: skip
+    assert status == 1
+    assert re.fullmatch(r"error: no package index could be reached\. .*\n", errors)
+
+
+def test_without_the_cpu_build_of_torch_the_remedy_is_told(
+    refused: Workplace, tmp_path: Path
+) -> None:
+    status, _, errors = refused.run("--extra", "vllm", PIP_FIND_LINKS=str(tmp_path))
+    assert status == 1
+    assert re.fullmatch(r"error: torch's CPU build was found neither .*\n", errors)
+
+
+def test_a_full_disk_is_told_in_one_line(refused: Workplace, tmp_path: Path) -> None:
+    fault = "import shutil; shutil.disk_usage = lambda path: type('Full', (), {'free': 2e8})"
+    (tmp_path / "sitecustomize.py").write_text(fault)
+    status, _, errors = refused.run("--extra", "vllm", PYTHONPATH=str(tmp_path))
+    assert status == 1
+    assert re.fullmatch(r"error: 0\.2 GB are free in .*, 4 GB are needed\. .*\n", errors)
+
+
+def test_vllm_and_the_tests_packages_come_on_top(made: Workplace, tmp_path: Path) -> None:
+    """Constraints of the machine do not touch the lock."""
     leftover = made.environment / "leftover"
     leftover.touch()
-    status, output, errors = made.run("--vllm")
+    (tmp_path / "constraints.txt").write_text("torch<2\n")
+    constraints = str(tmp_path / "constraints.txt")
+    status, output, errors = made.run("--extra", "vllm", PIP_CONSTRAINT=constraints)
     assert (status, errors) == (0, ""), output + errors
     assert {"torch", "vllm", "transformers"} <= made.find_modules()
     assert "pytest" not in made.find_modules()
-    status, output, errors = made.run("--dev")
+    status, output, errors = made.run("--extra", "dev")
     assert (status, errors) == (0, ""), output + errors
     assert "pytest" in made.find_modules()
     assert leftover.exists()
@@ -245,38 +290,6 @@ def test_a_wrong_file_is_refused_and_a_changed_lock_starts_from_nothing(made: Wo
     assert any(made.environment.glob("lib/python*/site-packages/tokenizers-2.0.dist-info"))
 
 
-def test_without_a_network_the_remedy_is_told(tmp_path: Path) -> None:
-    """Port 9 of the loopback refuses every connection."""
-    workplace = Workplace(tmp_path)
-    status, _, errors = workplace.run(
-        PIP_NO_INDEX="0",
-        PIP_INDEX_URL="http://127.0.0.1:9/simple",
-        PIP_EXTRA_INDEX_URL="",
-        PIP_FIND_LINKS="",
-        PIP_CONFIG_FILE=os.devnull,
-    )
-    assert status == 1
-    assert re.fullmatch(r"error: no package index could be reached\. .*\n", errors)
-
-
-def test_without_the_cpu_build_of_torch_the_remedy_is_told(tmp_path: Path) -> None:
-    workplace = Workplace(tmp_path)
-    for wheel in workplace.wheels.glob("torch-*"):
-        wheel.unlink()
-    status, _, errors = workplace.run("--vllm")
-    assert status == 1
-    assert re.fullmatch(r"error: torch's CPU build was found neither .*\n", errors)
-
-
-def test_constraints_of_the_machine_do_not_touch_the_lock(tmp_path: Path) -> None:
-    (tmp_path / "constraints.txt").write_text("torch<2\n")
-    workplace = Workplace(tmp_path)
-    status, output, errors = workplace.run(
-        "--vllm", PIP_CONSTRAINT=str(tmp_path / "constraints.txt")
-    )
-    assert (status, errors) == (0, ""), output + errors
-
-
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     workplace = Workplace(tmp_path)
     workplace.environment.mkdir()
@@ -289,40 +302,48 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "fault", "error"),
+    ("extra", "fault", "error"),
     [
         (
-            "--vllm",
+            "vllm",
             "import sys; sys.modules['ensurepip'] = None",
             r"error: .* cannot make virtual environments\. .* apt install python3\.\d+-venv.*\n",
         ),
         (
-            "--vllm",
-            "import shutil; shutil.disk_usage = lambda path: type('Full', (), {'free': 2e8})",
-            r"error: 0\.2 GB are free in .*, 5 GB are needed\. .*\n",
-        ),
-        (
-            "--dev",
+            "training",
             "import platform; platform.machine = lambda: 'riscv64'",
             r"error: the locks are for Linux on x86_64 and aarch64\. .*\n",
         ),
         (
-            "--vllm",
+            "vllm",
             "import ctypes; ctypes.CDLL = lambda name: open('/nowhere')",
             r"error: libnuma, .* is missing\. Install it .*\n",
         ),
     ],
 )
 def test_a_lacking_machine_is_told_in_one_line(
-    tmp_path: Path, option: str, fault: str, error: str
+    tmp_path: Path, extra: str, fault: str, error: str
 ) -> None:
     """The fault is put into the interpreter itself before the program begins."""
     workplace = Workplace(tmp_path)
     (tmp_path / "sitecustomize.py").write_text(fault)
-    status, _, errors = workplace.run(option, PYTHONPATH=str(tmp_path))
+    status, _, errors = workplace.run("--extra", extra, PYTHONPATH=str(tmp_path))
     assert status == 1
     assert re.fullmatch(error, errors)
     assert not workplace.find_modules()
+
+
+def test_an_unknown_extra_is_one_line_and_exit_code_2(made: Workplace) -> None:
+    status, output, errors = made.run("--extra", "vllm, traning")
+    assert (status, output) == (2, "")
+    known = "vllm, training, test, dev"
+    assert errors == f"error: EXTRA=traning: there is no such extra. There are {known}.\n"
+
+
+@pytest.mark.parametrize("word", ["training", "test", "dev", "vllm dev", "training,test"])
+def test_what_extras_of_development_mean(word: str) -> None:
+    assert choose_layers("cpu", re.split("[ ,]", word)) == ["cpu", "vllm", "dev"]
+    assert choose_layers("gpu", re.split("[ ,]", word)) == ["gpu", "dev"]
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is an NVIDIA GPU")

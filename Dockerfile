@@ -10,7 +10,10 @@ FROM ${PYTHON_IMAGE} AS code
 WORKDIR /app
 COPY contract contract
 COPY engine engine
+COPY labelling labelling
+COPY ncal ncal
 COPY service service
+COPY tables tables
 RUN chmod -R a+rX . && python3 -m compileall -q .
 
 

@@ -59,8 +59,8 @@ def _run(name: str, program: Program, arguments: list[str]) -> int:
     try:
         return program.run(arguments)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if not missing or missing in _OWN:
+        missing, _, module = (error.name or "").partition(".")
+        if not missing or (missing in _OWN and module):  # a fault of ours
             raise
         print(
             f"ncal: `ncal {name}` needs {missing}, which is not installed; {program.remedy}",

@@ -77,6 +77,7 @@ def test_help_imports_none_of_the_programs() -> None:
     ("missing", "arguments", "remedy"),
     [
         ("yaml", ["train", "--recipe", "training/recipes/bundled.yaml"], ".[training]"),
+        ("training", ["export", "--help"], ".[training]"),
         ("uvicorn", ["serve"], "install the application again"),
     ],
 )

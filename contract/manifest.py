@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from contract.labels import LabelSet
-from contract.prompts import ContextWindow, PromptVersion
+from contract.prompts import ContextWindow, Frame, PromptVersion
 
 FORMAT_VERSION = 2
 """2 has the biases of `Task`; checkpoints of version 1 are read as they were written."""
@@ -48,6 +48,9 @@ class Task(BaseModel):
     prompt_version: PromptVersion
     max_tokens: int = Field(ge=32)
     """Bound of the whole prompt; longer input is cut by the rule of `contract.prompts`."""
+    frame: Frame | None = None
+    """What the chat template puts around a message, as it was in training; None in checkpoints
+    that were made before: then the template is asked."""
     window: ContextWindow = ContextWindow()
     """Turns before and after a dialogue turn that the model was trained to read."""
     evaluation: dict[str, Any] = Field(default_factory=dict)

@@ -12,7 +12,6 @@ a problem usually stands at its end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
@@ -101,19 +100,22 @@ def _instruction_of(item: AnyInput, version: PromptVersion) -> str:
     return _INSTRUCTIONS[kind] + _LINE_BREAK
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Frame:
-    """What the chat template puts before and after the message."""
+class Frame(NamedTuple):
+    """Token ids that the chat template puts before and after the message.
 
-    before: list[int]
-    after: list[int]
+    A checkpoint keeps those that it was trained with: some templates write today's date.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
 
 
 class PromptEncoder:
     """Turns inputs into token ids for one checkpoint.
 
-    `max_tokens` bounds the whole prompt. Raises ValueError if the template leaves
-    no room for text or loses the message.
+    `max_tokens` bounds the whole prompt. `frame` is what the chat template was when the
+    checkpoint was trained; None asks the template. Raises ValueError if it leaves no room for
+    text or loses the message.
     """
 
     def __init__(
@@ -123,12 +125,13 @@ class PromptEncoder:
         version: PromptVersion,
         max_tokens: int,
         window: ContextWindow,
+        frame: Frame | None = None,
     ) -> None:
         self.version = version
         self.max_tokens = max_tokens
         self.window = window
         self._tokenizer = tokenizer
-        self._frame = self._build_frame()
+        self.frame = frame or self._build_frame()
         self._fixed: dict[str, list[int]] = {"": []}
         if self._budget < 16:
             raise ValueError(
@@ -137,7 +140,7 @@ class PromptEncoder:
 
     @property
     def _budget(self) -> int:
-        return self.max_tokens - len(self._frame.before) - len(self._frame.after)
+        return self.max_tokens - len(self.frame.before) - len(self.frame.after)
 
     def encode(self, items: Sequence[AnyInput]) -> list[Prompt]:
         """Return a prompt for each input, in order; all texts are tokenized in one call."""
@@ -163,14 +166,14 @@ class PromptEncoder:
             excess -= _cut(segments[index], markers[index], texts[index], excess)
         if excess > 0:
             _cut_middle(texts[-1], excess)
-        token_ids = [*self._frame.before, *instruction]
+        token_ids = [*self.frame.before, *instruction]
         for marker, text in zip(markers, texts, strict=True):
             token_ids += marker
             token_ids += text
-        token_ids += self._frame.after
+        token_ids += self.frame.after
         return Prompt(token_ids, was_cut)
 
-    def _build_frame(self) -> _Frame:
+    def _build_frame(self) -> Frame:
         rendered: str = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": _SENTINEL}], tokenize=False, add_generation_prompt=True
         )
@@ -183,7 +186,7 @@ class PromptEncoder:
         )
         if not after_ids:
             raise ValueError("the tokenizer's chat template has no generation prompt")
-        return _Frame(before=before_ids, after=after_ids)
+        return Frame(tuple(before_ids), tuple(after_ids))
 
     def _encode_fixed(self, text: str) -> list[int]:
         if text not in self._fixed:

@@ -72,6 +72,7 @@ def _make_encoder(tokenizer: CheckpointTokenizer, task: Task) -> PromptEncoder:
         version=task.prompt_version,
         max_tokens=task.max_tokens,
         window=task.window,
+        frame=task.frame,
     )
     # The first call sets the tokenizer's options; later ones, from two threads, only read.
     encoder.encode([Problem(text="1")])

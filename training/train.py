@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from contract.labels import LabelSet
 from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
+from contract.prompts import Frame
 from training.checkpoints.export import describe_measurement, export_checkpoint, write_card
 from training.checkpoints.parity import check_engine_installed
 from training.checkpoints.work_folder import final_folder, keep_final, load_final
-from training.data.examples import (
-    Example,
-    assign_rows,
-    measure_prior,
-)
+from training.data.batches import build_encoder
+from training.data.examples import Example, assign_rows, measure_prior
 from training.data.sampling import thin_out
 from training.data.support import read_support
 from training.errors import BadInput
@@ -38,7 +36,9 @@ def train(recipe: TrainRecipe) -> Manifest:
         folder = recipe.work / "final"
         model = fit(recipe, training, label_sets, tokenizer, run_folder=folder, support=support)
         keep_final(recipe, model)
-    tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation)
+        del model  # what proves the export needs the GPU's memory
+    frame = build_encoder(tokenizer, recipe.prompt).frame
+    tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation, frame)
     return export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
 
 
@@ -47,7 +47,8 @@ def export(recipe: TrainRecipe) -> Manifest:
     check_exportable(recipe)
     label_sets, examples, tokenizer = prepare(recipe)
     held_out, evaluation = report(recipe, label_sets, examples)
-    tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation)
+    frame = build_encoder(tokenizer, recipe.prompt).frame
+    tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation, frame)
     return export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
 
 
@@ -80,6 +81,7 @@ def build_tasks(
     examples: Sequence[Example],
     held_out: Mapping[str, Mapping[str, HeldOut]],
     evaluation: Evaluation,
+    frame: Frame,
 ) -> list[Task]:
     """The heads of the checkpoint, calibrated on scores of models that never saw the item."""
     rows = assign_rows(label_sets)
@@ -104,6 +106,7 @@ def build_tasks(
                 prompt_version=recipe.prompt.version,
                 max_tokens=recipe.prompt.max_tokens,
                 window=recipe.prompt.window,
+                frame=frame,
                 evaluation=dict(evaluation[label_set.task]),
             )
         )

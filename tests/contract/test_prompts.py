@@ -152,3 +152,21 @@ def test_a_template_that_cannot_classify_is_refused(template: str, message: str)
 def test_too_small_a_budget_is_refused() -> None:
     with pytest.raises(ValueError, match="allow at least 16"):
         encode(PROBLEM, max_tokens=10)
+
+
+def test_the_frame_of_training_stays_when_the_template_would_write_another() -> None:
+    """Some templates write today's date."""
+
+    class Dated(CharacterTokenizer):
+        today = "1 May"
+
+        def apply_chat_template(self, conversation: Any, **options: Any) -> str:
+            return f"<{self.today}>" + super().apply_chat_template(conversation, **options)
+
+    tokenizer = Dated()
+    options: Any = {"version": "compact-1", "max_tokens": 200, "window": ContextWindow()}
+    trained = PromptEncoder(tokenizer, **options)
+    first = trained.encode([PROBLEM])
+    tokenizer.today = "2 May"
+    assert PromptEncoder(tokenizer, **options).encode([PROBLEM]) != first
+    assert PromptEncoder(tokenizer, **options, frame=trained.frame).encode([PROBLEM]) == first

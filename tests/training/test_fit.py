@@ -57,6 +57,17 @@ def measure_hits(recipe: TrainRecipe, model: PreTrainedModel) -> float:
     return float(np.mean(hits))
 
 
+def test_adapters_learn_on_a_backbone_in_bfloat16(tmp_path: Path) -> None:
+    make_backbone(tmp_path / "backbone")
+    make_data(tmp_path)
+    recipe = make_recipe(
+        tmp_path, loading={"dtype": "bfloat16"}, optimisation={"epochs": 8, "bf16": True}
+    )
+    model = run(recipe, tmp_path / "run")
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert measure_hits(recipe, model) > 0.7  # chance is about 1/7.5
+
+
 @pytest.mark.parametrize(
     "changes",
     [

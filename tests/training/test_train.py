@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import training.losses.objective
 from contract.labels import BUILT_IN, IRF, TIMSS
 from contract.manifest import GRAPH_NAME, Manifest, read_manifest
+from contract.prompts import ContextWindow, Frame, PromptEncoder
 from engine.graph_check import check_graph
 from tests.training.tiny import make_recipe, write_lines
 from training.__main__ import main
@@ -237,6 +238,20 @@ def test_training_examples_depend_on_seed_and_epoch_alone(workplace: Path) -> No
         assert (changed[0], changed[-1]) == (prompt.token_ids[0], prompt.token_ids[-1])
     shares = [len(c) / len(p.token_ids) for c, p in zip(read(0), whole, strict=True)]
     assert 0.4 < np.mean(shares) < 0.9
+
+
+def test_control_tokens_of_the_template_are_never_dropped(workplace: Path) -> None:
+    recipe = make_recipe(workplace, augmentation={"drop_tokens": 0.99})
+    _, examples, tokenizer = prepare(recipe)
+    frame = Frame((7, 8, 9), (5, 6))
+    encoder = PromptEncoder(
+        tokenizer, version="compact-1", max_tokens=64, window=ContextWindow(), frame=frame
+    )
+    targets = [np.ones(1)] * len(examples)
+    dataset = TrainingExamples(examples, encoder, recipe.augmentation, 0, targets)
+    for index in range(len(dataset)):
+        token_ids = dataset[index]["token_ids"]
+        assert Frame(tuple(token_ids[:3]), tuple(token_ids[-2:])) == frame
 
 
 def test_folds_hold_every_class_evenly(workplace: Path) -> None:

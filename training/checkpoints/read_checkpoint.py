@@ -62,7 +62,11 @@ def score_modes(
     name, tokenizer = head.label_set.task, load_tokenizer(str(folder))
     model = _load_model(folder, head)
     encoder = PromptEncoder(
-        tokenizer, version=head.prompt_version, max_tokens=head.max_tokens, window=head.window
+        tokenizer,
+        version=head.prompt_version,
+        max_tokens=head.max_tokens,
+        window=head.window,
+        frame=head.frame,
     )
     seen = {"retrospective": list(items), "live": [strip_following(item) for item in items]}
     return {

@@ -62,10 +62,12 @@ class TrainingExamples(Dataset[dict[str, Any]]):
         rng = random.Random(f"{self._seed}/{self._epoch}/{index}")
         item = augment(example.item, self._augmentation, rng)
         token_ids = self._encoder.encode([item])[0].token_ids
+        # Never of the template: its control tokens say where the message begins and ends.
+        first, last = len(self._encoder.frame.before), -len(self._encoder.frame.after)
         share = self._augmentation.drop_tokens
-        inner = [token for token in token_ids[1:-1] if rng.random() >= share]
+        inner = [token for token in token_ids[first:last] if rng.random() >= share]
         return {
-            "token_ids": [token_ids[0], *inner, token_ids[-1]],
+            "token_ids": [*token_ids[:first], *inner, *token_ids[last:]],
             "label": example.label,
             "target": self._targets[index % len(self)],
             "task": example.task,

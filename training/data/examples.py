@@ -1,6 +1,5 @@
 """Labelled examples: reading, checking, and their random changes in training."""
 
-import hashlib
 import random
 import re
 from collections import Counter
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from contract.inputs import AnyInput, DialogueTurn
 from contract.labels import BUILT_IN, LabelSet
+from contract.manifest import hash_file
 from training.data.formats import read_records
 from training.errors import BadInput
 from training.recipe.recipe import AugmentationRecipe, LabelledFile
@@ -90,8 +90,13 @@ def report_repeats(examples: Sequence[Example]) -> list[str]:
 
 
 def fingerprint_sources(sources: Sequence[LabelledFile]) -> dict[str, str]:
-    """File name → sha256."""
-    return {s.path.name: hashlib.sha256(s.path.read_bytes()).hexdigest() for s in sources}
+    """File → sha256; by name, or by its whole path where two files have the same name."""
+    paths = {source.path for source in sources}
+    names = Counter(path.name for path in paths)
+    return {
+        path.name if names[path.name] == 1 else path.as_posix(): hash_file(path)
+        for path in sorted(paths)
+    }
 
 
 def strip_following(item: AnyInput) -> AnyInput:

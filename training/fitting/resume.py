@@ -19,8 +19,8 @@ from training.recipe.recipe import TrainRecipe
 RUN_FILE = "run.json"
 _STATE_FILE = "trainer_state.json"
 _CHOICES = (
-    "prompt", "lora", "head", "loss", "distillation", "optimisation", "augmentation", "support",
-    "trainer",
+    "prompt", "loading", "lora", "head", "loss", "distillation", "optimisation", "augmentation",
+    "support", "trainer",
 )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def build_model(
     recipe: TrainRecipe, label_sets: Sequence[LabelSet], tokenizer: PreTrainedTokenizerBase
 ) -> AnyModel:
     """The backbone under its head, with adapters if the recipe has them, before training."""
-    plain = load_classifier(recipe.backbone, tokenizer, label_sets)
+    plain = load_classifier(recipe.backbone, tokenizer, label_sets, recipe.loading)
     seed = recipe.optimisation.seed
     start_head(plain, recipe.head, recipe.backbone, tokenizer, label_sets, seed)
     model = plain if recipe.lora is None else add_lora(plain, recipe.lora)

@@ -148,7 +148,9 @@ def drop_auxiliary(model: PreTrainedModel, label_sets: Sequence[LabelSet]) -> Pr
     head = find_head(model).detach()
     if len(names) == len(head):
         return model
-    score = torch.nn.Linear(head.shape[1], len(names), bias=False)
+    score = torch.nn.Linear(
+        head.shape[1], len(names), bias=False, device=head.device, dtype=head.dtype
+    )
     with torch.no_grad():
         score.weight.copy_(head[: len(names)])
     model.score = score

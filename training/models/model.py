@@ -18,10 +18,12 @@ from transformers.utils import logging
 
 from contract.labels import LabelSet
 from training.errors import BadInput
-from training.recipe.method import LoraRecipe
+from training.recipe.method import LoadingRecipe, LoraRecipe
+
+_HEAD = "score.weight"
 
 
-def load_tokenizer(backbone: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(backbone: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Load the backbone's tokenizer; it must have a chat template. Pads on the right."""
     if not Path(backbone).is_dir() and backbone.count("/") != 1:
         raise BadInput(
@@ -29,10 +31,12 @@ def load_tokenizer(backbone: str) -> PreTrainedTokenizerBase:
             "for the bundled model run `ncal pretrain` first"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(backbone, padding_side="right")
+        tokenizer = AutoTokenizer.from_pretrained(
+            backbone, padding_side="right", revision=revision or "main"
+        )
     except (OSError, ValueError) as error:
         raise BadInput(f"{backbone}: no tokenizer can be loaded from it ({error})") from error
-    _check_tokenizer(backbone, tokenizer)
+    _check_tokenizer(backbone, tokenizer, revision)
     if tokenizer.chat_template is None:
         raise BadInput(f"{backbone}: the tokenizer has no chat template; use an instruct model")
     if tokenizer.pad_token is None:
@@ -40,14 +44,16 @@ def load_tokenizer(backbone: str) -> PreTrainedTokenizerBase:
     return cast(PreTrainedTokenizerBase, tokenizer)
 
 
-def _check_tokenizer(backbone: str, tokenizer: PreTrainedTokenizerBase) -> None:
+def _check_tokenizer(
+    backbone: str, tokenizer: PreTrainedTokenizerBase, revision: str | None
+) -> None:
     """Refuse a backbone whose `tokenizer.json` AutoTokenizer does not follow.
 
     For some model types (`qwen2` among them) transformers 5 builds the tokenizer it
     expects there, whatever the file says; text would silently become wrong tokens.
     """
     probe = "小明有3支铅笔，x² = 9？"
-    as_written = PreTrainedTokenizerFast.from_pretrained(backbone)
+    as_written = PreTrainedTokenizerFast.from_pretrained(backbone, revision=revision or "main")
     if tokenizer(probe)["input_ids"] != as_written(probe)["input_ids"]:
         raise BadInput(
             f"{backbone}: transformers replaces this tokenizer by {type(tokenizer).__name__}, "
@@ -56,50 +62,97 @@ def _check_tokenizer(backbone: str, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def load_classifier(
-    backbone: str, tokenizer: PreTrainedTokenizerBase, label_sets: Sequence[LabelSet]
+    backbone: str,
+    tokenizer: PreTrainedTokenizerBase,
+    label_sets: Sequence[LabelSet],
+    loading: LoadingRecipe | None = None,
 ) -> PreTrainedModel:
-    """Load the decoder under a fresh bias-free `score` of shape (all labels, hidden)."""
+    """Load the decoder under a fresh bias-free `score` of shape (all labels, hidden).
+
+    A finished checkpoint is a decoder too: its own head is dropped.
+    """
+    loading = loading or LoadingRecipe()
     names = [f"{labels.task}/{label_id}" for labels in label_sets for label_id in labels.ids]
     verbosity = logging.get_verbosity()
+    # Scores of short sequences are small: on a CPU the plain kernel is the faster one.
+    attention = loading.attention or (None if torch.cuda.is_available() else "eager")
     try:
         # That the head is new is no news; anything else that is missing is told below.
         logging.set_verbosity_error()
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
+        model, report = AutoModelForSequenceClassification.from_pretrained(
             backbone,
             output_loading_info=True,
             num_labels=len(names),
             id2label=dict(enumerate(names)),
             label2id={name: index for index, name in enumerate(names)},
             pad_token_id=tokenizer.pad_token_id,
-            dtype=torch.float32,
-            # Scores of short sequences are small: on a CPU the plain kernel is the faster one.
-            attn_implementation=None if torch.cuda.is_available() else "eager",
+            revision=loading.revision or "main",
+            dtype=getattr(torch, loading.dtype),
+            attn_implementation=attention,
+            ignore_mismatched_sizes=True,  # a finished checkpoint's head; what else is told below
+            **loading.extra,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, TypeError) as error:
         raise BadInput(f"{backbone}: cannot be loaded as a classifier: {error}") from error
     finally:
         logging.set_verbosity(verbosity)
-    if missing := sorted(set(loading["missing_keys"]) - {"score.weight"}):
-        raise BadInput(f"{backbone}: lacks weights ({', '.join(missing[:3])} …); copy it again")
+    found = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if wrong := sorted(found - {_HEAD}):
+        raise BadInput(
+            f"{backbone}: lacks weights ({', '.join(wrong[:3])} …); copy it again"
+        )
+    if _HEAD not in report["missing_keys"]:
+        _draw_head(model)
+    if loading.dtype != "float32":
+        _keep_head_exact(cast(Any, model).score)
     model.config.use_cache = False
     return cast(PreTrainedModel, model)
 
 
+def _keep_head_exact(head: torch.nn.Module) -> None:
+    """The head is trained itself, and steps in bfloat16 would be rounded away."""
+    head.float()
+
+    def widen(_: torch.nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0].float(),)
+
+    head.register_forward_pre_hook(widen)
+
+
+def _draw_head(model: PreTrainedModel) -> None:
+    """Draw the rows anew, in place of those of a finished checkpoint."""
+    head = cast(Any, model).score.weight
+    with torch.no_grad():
+        head.normal_(mean=0.0, std=cast(Any, model).config.initializer_range)
+
+
+def make_lora_config(recipe: LoraRecipe) -> LoraConfig:
+    """Return PEFT's form of the recipe; BadInput for a key that it does not know."""
+    try:
+        return LoraConfig(
+            task_type="SEQ_CLS",
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            target_modules=recipe.targets,
+            **recipe.extra,
+        )
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"lora: {error}") from error
+
+
 def add_lora(model: PreTrainedModel, recipe: LoraRecipe) -> PeftModel:
     """Freeze the decoder and add adapters; the score head stays fully trainable."""
-    config = LoraConfig(
-        task_type="SEQ_CLS",
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=recipe.targets,
-    )
-    return cast(PeftModel, get_peft_model(model, config))
+    return cast(PeftModel, get_peft_model(model, make_lora_config(recipe)))
 
 
 def merge_lora(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    """Return the plain model with the adapters added into its weights."""
+    """Return the plain model with the adapters added into its weights, in float32.
+
+    A bfloat16 backbone is widened first: sums in bfloat16 would round small adapters away.
+    """
     if isinstance(model, PeftModel):
+        cast(torch.nn.Module, model).float()
         return cast(PreTrainedModel, model.merge_and_unload())
     return model
 

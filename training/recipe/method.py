@@ -1,10 +1,35 @@
 """The recipe of the method: adapters, head, loss and how the weights are moved."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from training.recipe.settings import Settings
+
+
+class LoadingRecipe(Settings):
+    """How the backbone is loaded; what is exported is the recipe's `export_dtype` all the same."""
+
+    revision: str | None = None
+    """Branch, tag or commit on the Hugging Face hub; None: its newest state."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights while training. bfloat16 halves the memory of a backbone that adapters
+    leave frozen; weights that are trained themselves need float32."""
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    """Kernel of the attention; None takes the fastest for the machine."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Passed on to `from_pretrained`: `device_map`, `rope_scaling` …"""
+
+    @model_validator(mode="after")
+    def _check_extra(self) -> Self:
+        if own := sorted(
+            {"trust_remote_code", "dtype", "torch_dtype", "revision"} & set(self.extra)
+        ):
+            raise ValueError(
+                f"extra: {', '.join(own)} has a key of its own, or is never allowed: "
+                "code of a checkpoint is not run"
+            )
+        return self
 
 
 class LoraRecipe(Settings):
@@ -15,6 +40,8 @@ class LoraRecipe(Settings):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     targets: str | list[str] = "all-linear"
     """`all-linear`, or the names of the linear layers to adapt."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Passed on to PEFT's `LoraConfig`: `use_rslora`, `layers_to_transform` …"""
 
 
 class HeadRecipe(Settings):

@@ -22,6 +22,18 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "head": _LEARNED,
         "optimisation": {"sampling": "instance"},
     },
+    "ncal-paper": {
+        "loss": {"name": "cross-entropy", **_TC},
+        "head": _LEARNED,
+        "lora": {
+            "rank": 8,
+            "alpha": 32,
+            "dropout": 0.1,
+            "targets": ["q_proj", "k_proj", "v_proj", "o_proj"],
+        },
+        "prompt": {"version": "instruct-1", "max_tokens": 2048},
+        "optimisation": {"sampling": "instance", "learning_rate": 2.0e-4},
+    },
     "logit-adjusted": {
         "loss": {"name": "logit-adjusted", "tau": 1.0},
         "head": _LEARNED,
@@ -48,6 +60,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 - `ce`: plain cross-entropy, the reference of every comparison.
 - `ncal`: cross-entropy and text-modality collapse, λ = 0.1, E_W = 1, pairs of different
   classes (Hu et al., ICML 2025).
+- `ncal-paper`: the same with every parameter of the paper's released code: LoRA of rank 8, α 32,
+  dropout 0.1 on q/k/v/o, learning rate 2e-4, 2,048 tokens.
 - `logit-adjusted`: τ = 1, consistent for the balanced error (Menon et al., ICLR 2021).
 - `logit-adjusted-tc`: the same with the TC term of `ncal`.
 - `etf-fixed`: the head is a simplex ETF from start to end and dot-regression pulls the
@@ -55,9 +69,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
   `loss.name=cosine` does, with the same head.
 - `recommended`: what the bundled checkpoint is trained with; the teacher is the recipe's own.
 
-`loss` and `head` are whole sections, keys left out take their defaults; of `optimisation`
-only what is named is changed. The published methods have no teacher: under them `distillation`
-is off, and texts without labels are left out.
+`loss`, `head` and `lora` are whole sections, keys left out take their defaults; of `optimisation`
+and `prompt` only what is named is changed. The published methods have no teacher: under them
+`distillation` is off, and texts without labels are left out.
 """
 
 
@@ -70,8 +84,12 @@ def apply_preset(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     plain = {key: value for key, value in raw.items() if key != "preset"}
     if name != "recommended":
         plain = _leave_out_teacher(plain)
-    optimisation = {**(plain.get("optimisation") or {}), **preset["optimisation"]}
-    return plain | preset | {"optimisation": optimisation}
+    partly = {
+        section: {**(plain.get(section) or {}), **preset[section]}
+        for section in ("optimisation", "prompt")
+        if section in preset
+    }
+    return plain | preset | partly
 
 
 def fill_from_preset(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contract.prompts import ContextWindow, PromptVersion
 from training.recipe.method import (
     DistillationRecipe,
     HeadRecipe,
+    LoadingRecipe,
     LoraRecipe,
     LossRecipe,
     OptimisationRecipe,
@@ -88,7 +89,7 @@ class AugmentationRecipe(Settings):
     perturb_numbers: float = Field(default=0.0, ge=0.0, le=1.0)
     """Chance that each digit 2-9 of an example's target becomes another of them."""
     drop_tokens: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of prompt tokens left out; the first and the last are always kept."""
+    """Share of prompt tokens left out; those of the chat template are always kept."""
 
 
 class EvaluationRecipe(Settings):
@@ -123,7 +124,9 @@ class TrainRecipe(Settings):
 
     name: str
     backbone: str
-    """Directory (or Hugging Face id) of a decoder with a chat template."""
+    """Directory (or Hugging Face id) of a decoder with a chat template, or a finished checkpoint,
+    whose head is dropped."""
+    loading: LoadingRecipe = LoadingRecipe()
     output: Path
     work: Path
     """Where folds and logs are kept; a run that was broken off goes on from here."""
@@ -199,6 +202,14 @@ class TrainRecipe(Settings):
         self._check_distillation(set(ratios))
         if torn := [task for task, values in ratios.items() if len(values) > 1]:
             raise ValueError(f"the sources of {', '.join(torn)} must have one imbalance_ratio")
+        if self.lora is None and self.loading.dtype != "float32":
+            raise ValueError(
+                "loading.dtype bfloat16 is for a frozen backbone: set lora too"
+            )
+        if self.optimisation.muon_learning_rate is not None and "optim" in self.trainer:
+            raise ValueError(
+                "trainer.optim has no effect under Muon: leave it out, or muon_learning_rate"
+            )
         return self
 
     def _check_distillation(self, tasks: set[str]) -> None:

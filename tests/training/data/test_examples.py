@@ -11,6 +11,7 @@ from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training.tiny import make_data, write_lines
 from training.data.examples import (
     augment,
+    fingerprint_sources,
     measure_prior,
     read_examples,
     read_label_sets,
@@ -18,7 +19,7 @@ from training.data.examples import (
     strip_following,
 )
 from training.errors import BadInput
-from training.recipe.recipe import AugmentationRecipe, SourceRecipe
+from training.recipe.recipe import AugmentationRecipe, LabelledFile, SourceRecipe
 
 GOOD_PROBLEM = {"id": "1", "question": "1+1=？", "class": "回忆"}
 GOOD_TURN = {
@@ -224,3 +225,15 @@ def test_a_format_of_another_kind_is_refused(tmp_path: Path) -> None:
     make_data(tmp_path)
     with pytest.raises(BadInput, match="holds inputs of kind dialogue-turn"):
         read_examples([source(tmp_path / "turns.jsonl", "pmtd")], BUILT_IN, folds=1)
+
+
+def test_files_of_one_name_keep_their_own_fingerprints(tmp_path: Path) -> None:
+    files = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.csv").write_text(folder, encoding="utf-8")
+        files.append(LabelledFile(path=tmp_path / folder / "same.csv", format="csv", task="timss"))
+    prints = fingerprint_sources(files)
+    assert len(set(prints.values())) == 2
+    assert set(prints) == {file.path.as_posix() for file in files}
+    assert set(fingerprint_sources(files[:1])) == {"same.csv"}

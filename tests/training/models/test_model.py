@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from contract.labels import IRF, TIMSS
+from contract.labels import IRF, TIMSS, LabelSet
 from tests.training.tiny import DECODERS, make_backbone, make_tokenizer
 from training.data.examples import assign_rows
 from training.errors import BadInput
@@ -18,7 +18,7 @@ from training.models.model import (
     load_tokenizer,
     merge_lora,
 )
-from training.recipe.method import LoraRecipe
+from training.recipe.method import LoadingRecipe, LoraRecipe
 
 PROMPT = [7, 20, 250, 41, 8]
 
@@ -113,3 +113,48 @@ def test_a_backbone_that_lacks_weights_is_refused(
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadInput, match=r"lacks weights \(model\.norm\.weight …\)"):
         load_classifier(backbone, tokenizer, [TIMSS])
+
+
+@pytest.mark.parametrize("label_sets", [[TIMSS], [TIMSS, IRF]], ids=["fewer rows", "as many"])
+def test_the_head_of_a_finished_checkpoint_is_dropped(
+    tmp_path: Path, label_sets: list[LabelSet]
+) -> None:
+    backbone = str(make_backbone(tmp_path / "backbone"))
+    tokenizer = load_tokenizer(backbone)
+    finished = load_classifier(backbone, tokenizer, [TIMSS, IRF])
+    with torch.no_grad():
+        finished.score.weight.fill_(7.0)
+    finished.save_pretrained(tmp_path / "finished")
+    tokenizer.save_pretrained(tmp_path / "finished")
+    model = load_classifier(str(tmp_path / "finished"), tokenizer, label_sets)
+    rows = sum(len(labels.ids) for labels in label_sets)
+    assert model.score.weight.shape == (rows, 64)
+    assert 0.0 < float(model.score.weight.detach().abs().max()) < 1.0
+    assert model.config.id2label[0] == "timss/recall"
+    own, other = (dict(each.named_parameters()) for each in (finished, model))
+    assert all(torch.equal(own[name], other[name]) for name in own if name != "score.weight")
+
+
+def test_a_frozen_backbone_in_bfloat16_has_an_exact_head_and_merges_exactly(
+    tmp_path: Path,
+) -> None:
+    backbone = str(make_backbone(tmp_path))
+    tokenizer = load_tokenizer(backbone)
+    plain = load_classifier(backbone, tokenizer, [TIMSS], LoadingRecipe(dtype="bfloat16"))
+    assert {plain.score.weight.dtype, plain.model.norm.weight.dtype} == {
+        torch.float32, torch.bfloat16,
+    }  # fmt: skip
+    model = add_lora(plain, LoraRecipe(rank=4, alpha=8)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=1e-4)  # far below a step of bfloat16
+    trained = {p.dtype for p in model.parameters() if p.requires_grad}
+    assert trained == {torch.float32}
+    frozen = {name: p.float().clone() for name, p in plain.named_parameters() if "base" in name}
+    merged = merge_lora(model)
+    assert {p.dtype for p in merged.parameters()} == {torch.float32}
+    changed = dict(merged.named_parameters())["model.layers.0.self_attn.q_proj.weight"]
+    before = frozen["model.layers.0.self_attn.q_proj.base_layer.weight"]
+    assert 0.0 < float((changed - before).abs().max()) < 1e-2
+    compute_features(merged, pad(PROMPT, 2, "right", tokenizer.pad_token_id))

@@ -8,7 +8,7 @@ import yaml
 
 from tests.training.tiny import make_recipe
 from training.errors import BadInput
-from training.recipe.method import HeadRecipe, LossRecipe
+from training.recipe.method import HeadRecipe, LoraRecipe, LossRecipe
 from training.recipe.presets import PRESETS, apply_preset
 from training.recipe.recipe import RESERVED, TrainRecipe
 
@@ -40,6 +40,24 @@ def test_an_override_after_a_preset_changes_it() -> None:
     assert (recipe.loss.name, recipe.loss.tc_weight) == ("cross-entropy", 0.5)
 
 
+def test_the_papers_preset_has_the_papers_parameters() -> None:
+    recipe = TrainRecipe.read(BUNDLED, ["preset=ncal-paper"])
+    assert recipe.lora == LoraRecipe(
+        rank=8, alpha=32, dropout=0.1, targets=["q_proj", "k_proj", "v_proj", "o_proj"]
+    )
+    assert (recipe.prompt.max_tokens, recipe.prompt.version) == (2048, "instruct-1")
+    assert recipe.prompt.window == TrainRecipe.read(BUNDLED).prompt.window
+    assert recipe.optimisation.learning_rate == 2e-4
+    assert recipe.loss == LossRecipe(
+        name="cross-entropy", tc_weight=0.1, tc_max_norm=1.0, tc_pairs="different"
+    )
+
+
+def test_muon_and_an_optimiser_of_the_trainer_exclude_one_another() -> None:
+    with pytest.raises(BadInput, match="no effect under Muon"):
+        TrainRecipe.read(BUNDLED, ["trainer={optim: adafactor}"])
+
+
 def test_a_preset_in_a_file_yields_to_the_file(tmp_path: Path) -> None:
     raw = yaml.safe_load(BUNDLED.read_text(encoding="utf-8"))
     del raw["loss"]
@@ -59,7 +77,7 @@ def test_the_recommended_preset_is_what_the_bundled_checkpoint_uses() -> None:
 
 @pytest.mark.parametrize("override", ["preset=nonsense", "preset="])
 def test_an_unknown_preset_lists_those_there_are(override: str) -> None:
-    with pytest.raises(BadInput, match="there are: ce, ncal, logit-adjusted"):
+    with pytest.raises(BadInput, match="there are: ce, ncal, ncal-paper, logit-adjusted"):
         TrainRecipe.read(BUNDLED, [override])
 
 
@@ -70,6 +88,8 @@ def test_an_unknown_preset_lists_those_there_are(override: str) -> None:
         ({"loss": {"name": "dot-regression"}}, "set head: {init: etf, trainable: false}"),
         ({"optimisation": {"early_stopping_patience": 2}}, "needs a validation_share"),
         ({"trainer": {"learning_rate": 1.0}}, "learning_rate: set by the recipe's own keys"),
+        ({"loading": {"extra": "{trust_remote_code: true}"}}, "is never allowed"),
+        ({"loading": {"dtype": "bfloat16"}, "lora": "null"}, "set lora too"),
         ({"trainer": {"fspd": "full_shard"}}, "TrainingArguments knows no fspd"),
         ({"report_to": ["paper"]}, "report_to"),
     ],

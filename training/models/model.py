@@ -98,9 +98,7 @@ def load_classifier(
         logging.set_verbosity(verbosity)
     found = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     if wrong := sorted(found - {_HEAD}):
-        raise BadInput(
-            f"{backbone}: lacks weights ({', '.join(wrong[:3])} …); copy it again"
-        )
+        raise BadInput(f"{backbone}: lacks weights ({', '.join(wrong[:3])} …); copy it again")
     if _HEAD not in report["missing_keys"]:
         _draw_head(model)
     if loading.dtype != "float32":

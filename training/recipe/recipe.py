@@ -203,9 +203,7 @@ class TrainRecipe(Settings):
         if torn := [task for task, values in ratios.items() if len(values) > 1]:
             raise ValueError(f"the sources of {', '.join(torn)} must have one imbalance_ratio")
         if self.lora is None and self.loading.dtype != "float32":
-            raise ValueError(
-                "loading.dtype bfloat16 is for a frozen backbone: set lora too"
-            )
+            raise ValueError("loading.dtype bfloat16 is for a frozen backbone: set lora too")
         if self.optimisation.muon_learning_rate is not None and "optim" in self.trainer:
             raise ValueError(
                 "trainer.optim has no effect under Muon: leave it out, or muon_learning_rate"

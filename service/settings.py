@@ -59,8 +59,9 @@ class Settings(BaseSettings):
     engine_threads: int = Field(default=os.cpu_count() or 1, ge=1)
     """CPU threads of each engine. HTTP and tokenizing share the cores with them."""
     max_batched_tokens: int = Field(default=1024, ge=64)
-    """Prompt tokens in one step of the engine: a live turn may have to wait for one. On a CPU
-    more is slower, the caches no longer hold a step; on a GPU more is faster in bulk."""
+    """Prompt tokens that the engine computes at once: a live turn may have to wait for them. The
+    embedded engine has them in two steps side by side. On a CPU more is slower, the caches no
+    longer hold a step; on a GPU more is faster in bulk."""
     max_batched_items: int = Field(default=128, ge=1)
     """Items in one step of the engine."""
     kv_cache_mib: int = Field(default=256, ge=16)

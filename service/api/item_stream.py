@@ -16,7 +16,7 @@ from starlette.types import Receive, Send
 
 from contract.prompts import Prompt
 from service.api.answers import format_result
-from service.classifier import Call, Classification, ServedTask
+from service.classifier import Call, Classification, ServedTask, order_by_length
 from service.errors import BodyTooLarge, Draining, EngineDead, InvalidInput, ServiceError
 from service.http.bodies import BatchItem, parse_batch_item, parse_json
 from service.http.ndjson import SSE, LineSplitter, frame_line
@@ -153,7 +153,8 @@ class ItemStream:
             wait_for_room=True,
         )
         inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]
-        prompts = iter(await encode(self._request, self._stream.served, inputs))
+        prompts = await encode(self._request, self._stream.served, inputs)
+        accepted: list[tuple[int, BatchItem]] = []
         for item in items:
             index = self._items
             self._items += 1
@@ -162,7 +163,10 @@ class ItemStream:
                 self._metrics.count_item(self._stream.served.name, "stream", item.input.slug)
                 self._answer(index, item, item.input)
             else:
-                self._tasks.create_task(self._classify(index, item, next(prompts), call))
+                accepted.append((index, item))
+        for place in order_by_length(prompts):
+            index, item = accepted[place]
+            self._tasks.create_task(self._classify(index, item, prompts[place], call))
 
     def _parse(self, line: bytes | None) -> BatchItem:
         if line is None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +12,17 @@ import pytest
 import websockets
 
 from tests.e2e.service_process import ServiceProcess, start_service
-from tests.service.duplex_client import DuplexClient, open_stream
+from tests.e2e.streams import (
+    PROBLEMS,
+    begin_endless_stream,
+    get_address,
+    hear_out,
+    make_problems,
+)
+from tests.service.duplex_client import open_stream
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PROBLEMS = "/classify/problem/stream"
 SPOKEN = [
     ("teacher", "三角形的内角和是多少度？"),
     ("student", "一百八十度。"),
@@ -26,16 +31,8 @@ SPOKEN = [
 ]
 
 
-def make_problems(count: int) -> list[dict[str, Any]]:
-    return [{"id": number, "text": f"{number}加{number}是多少？"} for number in range(count)]
-
-
 def make_turns() -> list[dict[str, Any]]:
     return [{"speaker": speaker, "text": text} for speaker, text in SPOKEN]
-
-
-def get_address(service: ServiceProcess) -> str:
-    return service.url.removeprefix("http://")
 
 
 async def stream_all(service: ServiceProcess, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -91,30 +88,6 @@ def check_answers(service: ServiceProcess) -> None:
             assert pick(heard, final)[turn["index"]] == expected
 
 
-async def begin_endless_stream(client: DuplexClient) -> asyncio.Task[None]:
-    async def send() -> None:
-        while True:
-            await client.send_items(*make_problems(50))
-            await asyncio.sleep(0)  # `drain` lets nobody else run while the server reads fast
-
-    sending = asyncio.create_task(send())
-    await client.read_head()
-    for _ in range(100):
-        assert (await client.read_result())["status"] == "ok"
-    return sending
-
-
-async def hear_out(client: DuplexClient, sending: asyncio.Task[None]) -> list[dict[str, Any]]:
-    """Read to the last line, and stop sending upon it, as a client must."""
-    results = [await client.read_result()]
-    while results[-1]["status"] != "end":
-        results.append(await client.read_result())
-    sending.cancel()
-    await client.finish()
-    assert await client.read_all() == []
-    return results
-
-
 async def stop_while_streaming(service: ServiceProcess) -> list[dict[str, Any]]:
     """Send SIGTERM in the middle of a stream and of a dialogue; return the stream's rest."""
     async with open_stream(get_address(service), PROBLEMS) as client:
@@ -139,20 +112,3 @@ def test_answers_and_a_last_line_on_sigterm(tmp_path: Path) -> None:
     assert end["items"] == len(results) + 100
     assert end["failed"] == len(failed) <= 64
     assert "加" not in service.read_log()
-
-
-async def kill_while_streaming(service: ServiceProcess) -> list[dict[str, Any]]:
-    async with open_stream(get_address(service), PROBLEMS) as client:
-        sending = await begin_endless_stream(client)
-        for engine in service.find_engines():
-            os.kill(engine, signal.SIGKILL)
-        return await hear_out(client, sending)
-
-
-def test_a_killed_engine_ends_a_stream_with_a_line(tmp_path: Path) -> None:
-    with start_service(tmp_path, "--engine", "vllm") as service:
-        *results, end = asyncio.run(kill_while_streaming(service))
-        assert service.process.wait(60) == 3
-    assert end["reason"] == "engine-dead"
-    errors = {result["error"]["type"] for result in results if result["status"] == "error"}
-    assert "urn:ncal-serve:error:engine-dead" in errors

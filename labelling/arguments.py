@@ -7,7 +7,6 @@ from typing import get_args
 
 from contract.inputs import Speaker
 from contract.interaction import DialogueMode
-from contract.predictions import Prior
 from engine.checkpoint import BUNDLED_CHECKPOINT
 
 
@@ -58,9 +57,11 @@ def _add_answers(parser: ArgumentParser) -> None:
     add("--task", help="by default the only one that fits the columns")
     add(
         "--prior",
-        choices=get_args(Prior),
-        default="uniform",
-        help="class mix the probabilities answer for: uniform, or that of the training data",
+        default="estimate",
+        metavar="MIX",
+        help="class mix that labels and probabilities are for: estimate, from the file's own "
+        "answers (the default); uniform; training, that of the training data; or a share for each "
+        "label, recall:0.6,identify:0.1,…",
     )
     add(
         "--mode",

@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urlsplit
 
 from contract.inputs import Kind
 from contract.manifest import Manifest
-from contract.predictions import Prior
 from contract.prompts import ContextWindow
 from labelling.errors import ServiceFailure
 from tables.errors import FileError
@@ -34,6 +33,8 @@ class ServedTask(NamedTuple):
     window: ContextWindow
     groups: Mapping[str, str]
     """Label → its group, in the order of the label set."""
+    training_prior: tuple[float, ...]
+    """Share of each label in the training data, in the order of `groups`."""
     model: str
     """Name and fingerprint, `ncal-mini 3cb2eaed567f`."""
 
@@ -77,6 +78,9 @@ class Client:
                     kind=task["kind"],
                     window=ContextWindow(task["previous_turns"], task["following_turns"]),
                     groups={each["id"]: each["group"] for each in sets[task["task"]]},
+                    training_prior=tuple(
+                        task["training_prior"][each["id"]] for each in sets[task["task"]]
+                    ),
                     model=_name_model(model),
                 )
                 for model in models["models"]
@@ -85,10 +89,8 @@ class Client:
         except (KeyError, TypeError) as error:
             raise FileError(f"--url {self._url}: is no NCAL Serve") from error
 
-    def classify(
-        self, task: ServedTask, items: Sequence[dict[str, Any]], *, prior: Prior
-    ) -> list[dict[str, Any]]:
-        """Return a result for each item, as a batch of the service has them.
+    def classify(self, task: ServedTask, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return a result for each item, as a batch of the service has them, uniform prior.
 
         A request that is refused for what is in it is sent again by halves, so that one item
         never costs another its answer. Raises ServiceFailure when the service stays away for
@@ -96,7 +98,7 @@ class Client:
         """
         if not items:
             return []
-        query = urlencode({"prior": prior, "prediction_set": "true"})
+        query = urlencode({"prior": "uniform", "prediction_set": "true"})
         path = f"/classify/tasks/{task.name}/batch?{query}"
         try:
             results: list[dict[str, Any]] = self._call(path, {"items": list(items)})["results"]
@@ -105,8 +107,8 @@ class Client:
                 return [{"status": "error", "error": refusal.problem}]
             middle = len(items) // 2
             return [
-                *self.classify(task, items[:middle], prior=prior),
-                *self.classify(task, items[middle:], prior=prior),
+                *self.classify(task, items[:middle]),
+                *self.classify(task, items[middle:]),
             ]
         for result in results:
             if result["status"] == "ok":
@@ -165,6 +167,7 @@ def describe_tasks(manifest: Manifest) -> list[ServedTask]:
             kind=task.label_set.kind,
             window=task.window,
             groups={label.id: label.group for label in task.label_set.labels},
+            training_prior=task.training_prior,
             model=_name_model({"name": manifest.name, "fingerprint": manifest.fingerprint}),
         )
         for task in manifest.tasks

@@ -15,6 +15,7 @@ from labelling.errors import ServiceFailure
 from labelling.items import SPEAKERS, Columns, Reading, check_rows
 from labelling.job import Job, label_rows
 from labelling.journal import Journal
+from labelling.mixes import check_prior, find_mix
 from labelling.output import (
     check_given,
     check_prefix,
@@ -65,7 +66,8 @@ def _label(options: Namespace) -> str:
     check_prefix(table, task, options.prefix)
     if options.compare:
         check_given(table, task, options.compare)
-    job = Job(table, reading, task, options.prior, check_rows(table, reading))
+    check_prior(task, options.prior)
+    job = Job(table, reading, task, check_rows(table, reading))
     print(f"{options.file}: {_describe(job)}", file=sys.stderr)
     path = output.with_name(output.name + ".partial")
     with Journal.open(path, job.describe(), restart=options.restart) as journal:
@@ -75,10 +77,11 @@ def _label(options: Namespace) -> str:
             print("starting the service …", file=sys.stderr)
             with run_service(options.checkpoint) as own:
                 label_rows(job, journal, Client(own.url, ended=own.ended))
+        mix = find_mix(task, options.prior, journal)
         if options.structure:
-            write_structure(table, reading, journal, task, options.structure)
+            write_structure(table, reading, journal, task, mix, options.structure)
         summary = write_labelled(
-            table, journal, task, output, prefix=options.prefix, compare=options.compare
+            table, journal, task, mix, output, prefix=options.prefix, compare=options.compare
         )
         journal.remove()
     return f"{output}: {describe_summary(summary, task, options.prefix)}"

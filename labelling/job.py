@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contract.predictions import Prior
 from labelling.client import Client, ServedTask
 from labelling.items import Reading, make_items
 from labelling.journal import Answer, Journal
@@ -30,7 +29,6 @@ class Job(NamedTuple):
     table: Table
     reading: Reading
     task: ServedTask
-    prior: Prior
     rows: int
 
     def describe(self) -> dict[str, Any]:
@@ -39,7 +37,7 @@ class Job(NamedTuple):
             "file": _hash_file(self.table.path),
             "task": self.task.name,
             "model": self.task.model,
-            "prior": self.prior,
+            "answers": "uniform",
             "mode": self.reading.mode,
             "columns": list(self.reading.columns),
             "speakers": dict(self.reading.speakers),
@@ -73,7 +71,7 @@ def label_rows(job: Job, journal: Journal, client: Client) -> None:
 
 
 def _classify(client: Client, job: Job, batch: list[dict[str, Any] | None]) -> list[Answer]:
-    results = iter(client.classify(job.task, [item for item in batch if item], prior=job.prior))
+    results = iter(client.classify(job.task, [item for item in batch if item]))
     return [{"error": NO_TEXT} if item is None else to_answer(next(results)) for item in batch]
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from contract.interaction import LabelledTurn, describe_structure
+from contract.priors import Mix
 from labelling.agreement import measure_agreement
 from labelling.client import ServedTask
 from labelling.items import Reading, find_dialogue, find_speaker, read_text
 from labelling.journal import Answer, Journal
+from labelling.mixes import describe_mix, read_settled
 from tables.errors import FileError
 from tables.table import Row, Table
 from tables.whole_file import open_whole
@@ -23,6 +25,8 @@ _DIGITS = 6  # of a probability; float32 has no more
 class Summary(NamedTuple):
     """What became of the rows."""
 
+    mix: Mix
+    """The class mix that labels are for."""
     rows: int
     failed: int
     """Rows without a label; their error says why."""
@@ -56,16 +60,14 @@ def check_given(table: Table, task: ServedTask, column: str) -> None:
 
 
 def to_answer(result: dict[str, Any]) -> Answer:
-    """What is kept of a result of the service: less the names, which the label set has."""
+    """What is kept of a result of the service: what it says under the uniform prior, of which
+    `labelling.mixes` makes the label."""
     if result["status"] == "error":
         error = result["error"]
         reasons = [each["reason"] for each in error.get("errors") or ()]
         return {"error": "; ".join(reasons) or error["detail"]}
     prediction = result["prediction"]
     return {
-        "label": prediction["label"],
-        "confidence": prediction["confidence"],
-        "needs_review": prediction["needs_review"],
         "prediction_set": prediction["prediction_set"],
         "was_cut": prediction["was_cut"],
         "probabilities": prediction["probabilities"],
@@ -76,6 +78,7 @@ def write_labelled(
     table: Table,
     journal: Journal,
     task: ServedTask,
+    mix: Mix,
     path: Path,
     *,
     prefix: str,
@@ -91,7 +94,7 @@ def write_labelled(
 
     def add_values() -> Iterator[tuple[Row, list[Any]]]:
         nonlocal failed, review
-        for row, answer in zip(table.rows(), journal.read(), strict=True):
+        for row, answer in zip(table.rows(), read_settled(journal, task, mix), strict=True):
             if "error" in answer:
                 failed += 1
             else:
@@ -103,15 +106,15 @@ def write_labelled(
             yield row, _list_values(answer, task)
 
     rows = table.write(path, name_columns(task, prefix), add_values())
-    return Summary(rows, failed, review, labels, compared)
+    return Summary(mix, rows, failed, review, labels, compared)
 
 
 def write_structure(
-    table: Table, reading: Reading, journal: Journal, task: ServedTask, path: Path
+    table: Table, reading: Reading, journal: Journal, task: ServedTask, mix: Mix, path: Path
 ) -> None:
     """Write the IRF structure of each dialogue, a line of JSON each; rows without text are no
     turns. A dialogue in which a turn has no label has `null`: a gap would falsify it."""
-    pairs = zip(table.rows(), journal.read(), strict=True)
+    pairs = zip(table.rows(), read_settled(journal, task, mix), strict=True)
     with open_whole(path) as file:
         for dialogue, group in itertools.groupby(
             pairs, lambda pair: find_dialogue(pair[0], reading)
@@ -140,6 +143,7 @@ def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:
     if summary.failed:
         lines.append(f"{summary.failed:,} without a label: see the column {prefix}error")
     if labelled:
+        lines += describe_mix(summary.mix, task)
         share = summary.review / labelled
         lines.append(f"{summary.review:,} to review ({share:.0%}): {prefix}needs_review is true")
         width = max(map(len, task.groups))

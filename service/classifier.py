@@ -13,6 +13,7 @@ from typing import NamedTuple
 from contract.inputs import AnyInput
 from contract.manifest import Task
 from contract.predictions import calibrate_logits, predict_set, select_rows
+from contract.priors import needs_review
 from contract.prompts import Prompt, PromptEncoder
 from engine import errors as engine_errors
 from engine.checkpoint import Checkpoint
@@ -104,8 +105,9 @@ class Classification(NamedTuple):
     inference_s: float
 
     @property
-    def needs_review(self) -> bool:
-        return len(self.prediction_set) != 1
+    def best(self) -> int:
+        """Index of the most probable label, uniform prior."""
+        return max(range(len(self.probabilities)), key=self.probabilities.__getitem__)
 
 
 class Classifier:
@@ -248,10 +250,9 @@ class Classifier:
         metrics.stage_duration.labels("queue").observe(result.queued_s)
         metrics.stage_duration.labels("inference").observe(result.inference_s)
         metrics.prompt_tokens.labels(name).inc(result.tokens)
-        best = max(range(len(result.probabilities)), key=result.probabilities.__getitem__)
-        metrics.predictions.labels(name, served.task.label_set.ids[best]).inc()
-        metrics.confidence.labels(name).observe(result.probabilities[best])
-        if result.needs_review:
+        metrics.predictions.labels(name, served.task.label_set.ids[result.best]).inc()
+        metrics.confidence.labels(name).observe(result.probabilities[result.best])
+        if needs_review(result.prediction_set, result.best):
             metrics.needs_review.labels(name).inc()
         if result.was_cut:
             metrics.inputs_cut.labels(name).inc()

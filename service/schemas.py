@@ -5,12 +5,12 @@ Inputs are those of `contract.inputs`; this file adds options, answers and error
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from contract.inputs import DialogueTurn, Kind, Problem, Speaker, Turn
 from contract.interaction import DialogueMode, Structure
 from contract.labels import LabelSet
-from contract.predictions import Prior
+from contract.priors import PriorKind, parse_prior
 from tables.layouts import Layout
 from tables.table import Format
 
@@ -19,19 +19,30 @@ class _Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def _check_prior(value: str) -> str:
+    parse_prior(value)
+    return value
+
+
+PriorText = Annotated[str, AfterValidator(_check_prior)]
+"""A prior as a client or an operator writes it."""
+
+
 class Options(_Form):
     """How the answer shall look; query parameters, the same everywhere."""
 
-    prior: Prior = "uniform"
-    """Class mix the probabilities are calibrated for: `uniform`, or that of the training
-    data. It can change the label too."""
+    prior: PriorText | None = None
+    """Class mix the probabilities answer for, which can change the label too: `uniform`;
+    `training`, that of the training data; a share for each label, `recall:0.6,identify:0.1,…`,
+    which sum to 1; or `estimate`, from the items' own answers, where many come together: batches
+    and whole dialogues. By default what the operator has set, or `uniform`."""
     raw_logits: bool = False
     """Also return the head's raw logits."""
     top_k: int | None = Field(default=None, ge=1, le=1000)
     """Also return the so many most probable labels, the best first."""
     prediction_set: bool = False
     """Also return the conformal prediction set: the labels that cannot be excluded at the
-    manifest's coverage. It does not depend on `prior`."""
+    manifest's coverage, whatever the class mix is: it does not depend on `prior`."""
 
 
 def check_item_id(value: Any) -> str | int:
@@ -74,9 +85,10 @@ class Answer(_Form):
     """Probability of `label`."""
     probabilities: dict[str, float]
     """Of every class, by label id."""
-    prior: Prior
+    prior: PriorKind
+    """The class mix that `label` and probabilities answer for; `given` is that of the request."""
     needs_review: bool
-    """True when the conformal prediction set does not hold exactly one label."""
+    """True unless the conformal prediction set holds `label` and nothing else."""
     was_cut: bool
     """True when the input was too long and a part of it was not read."""
     model: ModelName
@@ -143,9 +155,22 @@ class BatchResult(_Form):
     error: ErrorDocument | None = None
 
 
+class ClassMix(_Form):
+    """The class mix that answers are given for."""
+
+    kind: PriorKind
+    shares: dict[str, float]
+    """By label id; they sum to 1."""
+    intervals: dict[str, tuple[float, float]] | None
+    """95%, where the mix was estimated."""
+    items: int | None
+    """How many items it was estimated from."""
+
+
 class BatchAnswer(_Form):
     """The results in the order of the items."""
 
+    prior: ClassMix
     results: list[BatchResult]
     ok: int
     """How many items are classified."""
@@ -172,6 +197,7 @@ class DialogueAnswer(_Form):
     """A label for every turn, and what the dialogue is like as a whole."""
 
     mode: DialogueMode
+    prior: ClassMix
     turns: list[BatchResult]
     """In spoken order."""
     ok: int
@@ -218,6 +244,8 @@ class TaskDescription(_Form):
     following_turns: int
     conformal_coverage: float
     training_prior: dict[str, float]
+    default_prior: str
+    """What answers are given for where a request does not say."""
     evaluation: dict[str, Any]
 
 

@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     gpu_memory_fraction: float = Field(default=0.9, gt=0.0, le=1.0)
     """Share of the GPU's memory for weights and cache, divided among the engines."""
 
+    default_prior: Literal["uniform", "training"] = "uniform"
+    """Class mix that answers are for where a request does not say: `uniform` assumes nothing of the
+    traffic; `training` is right for traffic like the training data, and worse for any other."""
+
     max_waiting_items: int = Field(default=8192, ge=1)
     """Items that may wait for each engine; beyond it requests are refused with 503."""
     max_waiting_tokens: int = Field(default=1_048_576, ge=1)

@@ -39,6 +39,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
         ("pretrain", _pretrain, "Train a small decoder from nothing on unlabelled text"),
         ("train", _train, "Cross-validate, calibrate, train on everything, write a checkpoint"),
         ("baseline", _baseline, "Measure TF-IDF with logistic regression on the same folds"),
+        ("mixes", _mixes, "Simulate what priors do to the baseline's answers in batches"),
     ):
         _add_recipe(add(name, run, help), check=True)
     _add_crossvalidate(
@@ -220,6 +221,16 @@ def _baseline(options: Namespace) -> None:
         _check(options, recipe)
         return
     measure_baseline(recipe)
+
+
+def _mixes(options: Namespace) -> None:
+    from training.evaluation.mixes import measure_mixes
+
+    recipe = TrainRecipe.read(options.recipe, options.overrides)
+    if options.check:
+        _check(options, recipe)
+        return
+    print(measure_mixes(recipe))
 
 
 def _report(options: Namespace) -> None:

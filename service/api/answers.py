@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.responses import JSONResponse
 
-from contract.predictions import calibrate_logits
+from contract.priors import Mix, needs_review, shift_prior
 from service.classifier import Classification, ServedTask
 from service.errors import ServiceError, to_error_document
 from service.schemas import ItemId, Options
@@ -22,13 +22,15 @@ class JsonResponse(JSONResponse):
         return orjson.dumps(content)
 
 
-def format_answer(served: ServedTask, result: Classification, options: Options) -> dict[str, Any]:
-    """Return the answer to one item as JSON-ready data."""
+def format_answer(
+    served: ServedTask, result: Classification, options: Options, mix: Mix
+) -> dict[str, Any]:
+    """Return the answer to one item, for traffic of the class mix, as JSON-ready data."""
     labels = served.task.label_set.labels
     ids = served.task.label_set.ids
     probabilities = result.probabilities
-    if options.prior != "uniform":
-        probabilities = calibrate_logits(served.task, result.logits, options.prior)
+    if mix.kind != "uniform":
+        probabilities = shift_prior(probabilities, mix.shares)
     ranked = sorted(range(len(ids)), key=lambda index: -probabilities[index])
     best = ranked[0]
     answer: dict[str, Any] = {
@@ -39,8 +41,8 @@ def format_answer(served: ServedTask, result: Classification, options: Options) 
         "group": labels[best].group,
         "confidence": probabilities[best],
         "probabilities": dict(zip(ids, probabilities, strict=True)),
-        "prior": options.prior,
-        "needs_review": result.needs_review,
+        "prior": mix.kind,
+        "needs_review": needs_review(result.prediction_set, best),
         "was_cut": result.was_cut,
         "model": {"name": served.model.name, "fingerprint": served.model.fingerprint},
     }
@@ -62,6 +64,7 @@ def format_result(
     served: ServedTask,
     outcome: Classification | ServiceError,
     options: Options,
+    mix: Mix,
 ) -> dict[str, Any]:
     """Return what became of one item of a batch or a stream as JSON-ready data."""
     result: dict[str, Any] = {"index": index}
@@ -69,4 +72,4 @@ def format_result(
         result["id"] = identifier
     if isinstance(outcome, ServiceError):
         return result | {"status": "error", "error": to_error_document(outcome)}
-    return result | {"status": "ok", "prediction": format_answer(served, outcome, options)}
+    return result | {"status": "ok", "prediction": format_answer(served, outcome, options, mix)}

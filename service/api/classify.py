@@ -6,7 +6,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from contract.priors import describe_mix
 from service.api.answers import JsonResponse, format_answer, format_result
+from service.api.mixes import find_mix, require_mix, resolve_mix
 from service.classifier import Classification
 from service.errors import ServiceError
 from service.http.bodies import parse_batch, parse_item, read_json
@@ -102,6 +104,7 @@ async def _classify_one(request: Request, task: str) -> Response:
     core = get_core(request)
     classifier = core.readiness.require_classifier()
     served = classifier.find_task(task)
+    mix = require_mix(served, options)
     call = make_call(request, "single")
     charge(request, items=1)
     classifier.check_room(served, call)
@@ -112,7 +115,7 @@ async def _classify_one(request: Request, task: str) -> Response:
         prompts = await encode(request, served, [item])
         result = await classifier.classify(served, prompts[0], call)
     get_trace(request).add(result)
-    return JsonResponse(format_answer(served, result, options))
+    return JsonResponse(format_answer(served, result, options, mix))
 
 
 async def _classify_batch(request: Request, task: str) -> Response:
@@ -120,6 +123,7 @@ async def _classify_batch(request: Request, task: str) -> Response:
     core = get_core(request)
     classifier = core.readiness.require_classifier()
     served = classifier.find_task(task)
+    stated = resolve_mix(served, options)
     call = make_call(request, "batch")
     data = await read_json(request, core.settings, call.deadline)
     items = parse_batch(served.task.label_set.kind, data, core.settings)
@@ -128,7 +132,9 @@ async def _classify_batch(request: Request, task: str) -> Response:
     async with cancel_on_disconnect(request):
         inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]
         prompts = await encode(request, served, inputs)
-        outcomes = iter(await classifier.classify_batch(served, prompts, call))
+        classified = await classifier.classify_batch(served, prompts, call)
+        mix = await find_mix(served, stated, classified)
+    outcomes = iter(classified)
     results: list[dict[str, Any]] = []
     for index, item in enumerate(items):
         if isinstance(item.input, ServiceError):
@@ -136,10 +142,15 @@ async def _classify_batch(request: Request, task: str) -> Response:
             outcome: Classification | ServiceError = item.input
         else:
             outcome = next(outcomes)
-        results.append(format_result(index, item.id, served, outcome, options))
+        results.append(format_result(index, item.id, served, outcome, options, mix))
         if isinstance(outcome, Classification):
             get_trace(request).add(outcome)
         if index % _FORMATTED_AT_ONCE == _FORMATTED_AT_ONCE - 1:
             await asyncio.sleep(0)  # other requests must not wait for a whole batch
     ok = sum(result["status"] == "ok" for result in results)
-    return JsonResponse({"results": results, "ok": ok, "failed": len(results) - ok})
+    return JsonResponse({
+        "prior": describe_mix(mix, served.task.label_set.ids),
+        "results": results,
+        "ok": ok,
+        "failed": len(results) - ok,
+    })  # fmt: skip

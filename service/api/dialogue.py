@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from contract.interaction import LabelledTurn, cut_windows, describe_structure
+from contract.priors import Mix, describe_mix
 from service.api.answers import JsonResponse, format_result
+from service.api.mixes import find_mix, resolve_mix
 from service.classifier import Classification, ServedTask
 from service.errors import InvalidInput, Reason, ServiceError
 from service.http.bodies import check_limits, parse_form, read_json
@@ -41,6 +43,7 @@ async def classify_dialogue(request: Request) -> Response:
     options = read_options(request)
     classifier = core.readiness.require_classifier()
     served = classifier.find_task(TURN_TASK)
+    stated = resolve_mix(served, options)
     call = make_call(request, "batch")
     data = await read_json(request, core.settings, call.deadline)
     dialogue = parse_form(Dialogue, data)
@@ -51,10 +54,11 @@ async def classify_dialogue(request: Request) -> Response:
         turns = cut_windows(dialogue.turns, served.task.window, dialogue.mode)
         prompts = await encode(request, served, turns)
         outcomes = await classifier.classify_batch(served, prompts, call)
+        mix = await find_mix(served, stated, outcomes)
     for outcome in outcomes:
         if isinstance(outcome, Classification):
             get_trace(request).add(outcome)
-    return JsonResponse(_format_dialogue(dialogue, served, outcomes, options))
+    return JsonResponse(_format_dialogue(dialogue, served, outcomes, options, mix))
 
 
 def _check_limits(dialogue: Dialogue, settings: Settings) -> None:
@@ -70,9 +74,10 @@ def _format_dialogue(
     served: ServedTask,
     outcomes: Sequence[Classification | ServiceError],
     options: Options,
+    mix: Mix,
 ) -> dict[str, Any]:
     results = [
-        format_result(index, turn.id, served, outcome, options)
+        format_result(index, turn.id, served, outcome, options, mix)
         for index, (turn, outcome) in enumerate(zip(dialogue.turns, outcomes, strict=True))
     ]
     labelled = [
@@ -85,6 +90,7 @@ def _format_dialogue(
     structure = describe_structure(labelled) if len(labelled) == len(results) else None
     return {
         "mode": dialogue.mode,
+        "prior": describe_mix(mix, served.task.label_set.ids),
         "turns": results,
         "ok": len(labelled),
         "failed": len(results) - len(labelled),

@@ -50,10 +50,11 @@ async def get_labels(request: Request) -> Labels:
 )
 async def get_models(request: Request) -> Models:
     classifier = get_core(request).readiness.require_classifier()
-    return Models(models=[_describe_model(model) for model in classifier.models])
+    default = get_core(request).settings.default_prior
+    return Models(models=[_describe_model(model, default) for model in classifier.models])
 
 
-def _describe_model(model: Model) -> ModelDescription:
+def _describe_model(model: Model, default_prior: str) -> ModelDescription:
     manifest, admission = model.checkpoint.manifest, model.admission
     return ModelDescription(
         name=model.name,
@@ -71,11 +72,11 @@ def _describe_model(model: Model) -> ModelDescription:
             running_items=admission.running_items,
         ),
         parity=[proof.model_dump() for proof in manifest.parity],
-        tasks=[_describe_task(task) for task in manifest.tasks],
+        tasks=[_describe_task(task, default_prior) for task in manifest.tasks],
     )
 
 
-def _describe_task(task: Task) -> TaskDescription:
+def _describe_task(task: Task, default_prior: str) -> TaskDescription:
     kind: Kind = task.label_set.kind
     return TaskDescription(
         task=task.label_set.task,
@@ -86,5 +87,6 @@ def _describe_task(task: Task) -> TaskDescription:
         following_turns=task.window.following,
         conformal_coverage=task.conformal_coverage,
         training_prior=dict(zip(task.label_set.ids, task.training_prior, strict=True)),
+        default_prior=default_prior,
         evaluation=task.evaluation,
     )

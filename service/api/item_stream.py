@@ -14,6 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Send
 
+from contract.priors import Mix
 from contract.prompts import Prompt
 from service.api.answers import format_result
 from service.classifier import Call, Classification, ServedTask, order_by_length
@@ -44,6 +45,7 @@ class StreamCall:
 
     served: ServedTask
     options: Options
+    mix: Mix
     timeout_s: float
     """For each item, from when it was read."""
     media_type: str
@@ -193,7 +195,7 @@ class ItemStream:
 
     def _answer(self, index: int, item: BatchItem, outcome: Classification | ServiceError) -> None:
         stream = self._stream
-        result = format_result(index, item.id, stream.served, outcome, stream.options)
+        result = format_result(index, item.id, stream.served, outcome, stream.options, stream.mix)
         self._ok += result["status"] == "ok"
         self._lines.append(self._frame(result, "result"))
         self._has_lines.set()

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.access.slots import Slots
 from service.api.item_stream import ItemStream, StreamCall
+from service.api.mixes import require_mix
 from service.http.bodies import check_media_type
 from service.http.direct_route import DirectRoute
 from service.http.ndjson import NDJSON, SSE
@@ -77,6 +78,7 @@ def _open_stream(request: Request, task: str) -> Response:
     core = get_core(request)
     options = read_options(request)
     served = core.readiness.require_classifier().find_task(task)
+    mix = require_mix(served, options)
     check_media_type(request, NDJSON, _JSON_LINES)
     served.model.admission.check_open()
     wants_events = SSE in request.headers.get("accept", "")
@@ -85,6 +87,7 @@ def _open_stream(request: Request, task: str) -> Response:
         StreamCall(
             served=served,
             options=options,
+            mix=mix,
             timeout_s=read_timeout_s(request, core.settings.max_request_timeout_s),
             media_type=SSE if wants_events else NDJSON,
         ),

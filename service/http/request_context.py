@@ -1,6 +1,7 @@
 """What routes need of a request: the service behind it, its client, its deadline."""
 
 import asyncio
+import functools
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,8 +23,6 @@ from service.observability.telemetry import Trace
 from service.readiness import Readiness
 from service.schemas import Options
 from service.settings import Settings
-
-_NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +66,19 @@ def make_call(connection: HTTPConnection, mode: Mode, *, wait_for_room: bool = F
 
 
 def read_options(connection: HTTPConnection) -> Options:
-    """Return what the query asks of the answer; InvalidInput when it breaks a rule."""
+    """Return what the query asks of the answer; InvalidInput when it breaks a rule.
+
+    Its prior is never None: what the request leaves open is the operator's to say.
+    """
+    default = get_core(connection).settings.default_prior
     if not connection.scope["query_string"]:
-        return _NO_OPTIONS
-    return parse_form(Options, dict(connection.query_params), "query")
+        return _make_default_options(default)
+    return parse_form(Options, {"prior": default} | dict(connection.query_params), "query")
+
+
+@functools.cache
+def _make_default_options(prior: str) -> Options:
+    return Options(prior=prior)
 
 
 def read_timeout_s(connection: HTTPConnection, default_s: float) -> float:

@@ -7,6 +7,7 @@ from starlette.websockets import WebSocket
 
 from service.access.identification import LIVE_PROTOCOL, make_refusal
 from service.access.slots import Slots
+from service.api.mixes import require_mix
 from service.errors import ServiceError
 from service.http.request_context import get_core, read_options
 from service.live.session import Session
@@ -23,11 +24,12 @@ async def classify_live(websocket: WebSocket) -> None:
     try:
         options = read_options(websocket)
         served = core.readiness.require_classifier().find_task(TURN_TASK)
+        mix = require_mix(served, options)
         served.model.admission.check_open()
         with slots.take():
             offered = websocket.scope.get("subprotocols", ())
             await websocket.accept(LIVE_PROTOCOL if LIVE_PROTOCOL in offered else None)
-            await Session(websocket, served, options).run()
+            await Session(websocket, served, options, mix).run()
     except ServiceError as error:  # the handshake is refused; a session answers its own errors
         core.metrics.count_error(error.slug)
         await websocket.send_denial_response(make_refusal(error, websocket.scope))

@@ -9,6 +9,7 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from contract.inputs import Turn
+from contract.priors import Mix
 from contract.prompts import Prompt
 from service.api.answers import format_answer
 from service.classifier import Call, ServedTask
@@ -65,7 +66,9 @@ class Session:
     being classified, and the work is cancelled.
     """
 
-    def __init__(self, websocket: WebSocket, served: ServedTask, options: Options) -> None:
+    def __init__(
+        self, websocket: WebSocket, served: ServedTask, options: Options, mix: Mix
+    ) -> None:
         core = get_core(websocket)
         self._websocket = websocket
         self._settings = core.settings
@@ -75,6 +78,7 @@ class Session:
         self._request_id = get_trace(websocket).request_id
         self._served = served
         self._options = options
+        self._mix = mix
         self._context = LiveContext(served.task.window)
         self._inbox: asyncio.Queue[bytes | _Close] = asyncio.Queue(_READ_AHEAD)
         self._has_begun = False
@@ -224,7 +228,7 @@ class Session:
             result = await self._classifier.classify(self._served, prompt, call)
         except ServiceError as error:
             return error
-        answer = format_answer(self._served, result, self._options)
+        answer = format_answer(self._served, result, self._options, self._mix)
         if is_last:
             spoken.answer = answer
         return answer

@@ -13,7 +13,8 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from starlette.types import Receive, Scope, Send
 
-from labelling import job
+from contract.labels import TIMSS
+from labelling import job, mixes
 from labelling.agreement import measure_agreement
 from labelling.command import main
 from service.access.api_keys import ApiKeys, make_key
@@ -30,6 +31,7 @@ TURNS = [
     ("2", "teacher", "三加四等于多少？"),
     ("2", "student", "七。"),
 ]
+GIVEN = ",".join([f"{TIMSS.ids[0]}:0.4", *(f"{label}:0.1" for label in TIMSS.ids[1:])])
 
 
 @asynccontextmanager
@@ -59,12 +61,17 @@ def write_problems(folder: Path, count: int = 7) -> Path:
     return write_csv(folder / "problems.csv", "text", *rows)
 
 
-async def test_a_problem_is_labelled_as_the_service_labels_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prior", ["estimate", "training", "uniform", GIVEN])
+async def test_a_problem_is_labelled_as_the_service_labels_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], prior: str
+) -> None:
+    """Also the mix that is estimated is that of the batch, whatever the operator's default is."""
     path = write_problems(tmp_path)
-    async with served() as (service, url):
-        assert await label(path, "--url", url, "--prior", "training") == 0
+    async with served(default_prior="training") as (service, url):
+        chosen = [] if prior == "estimate" else ["--prior", prior]  # it is the default
+        assert await label(path, "--url", url, *chosen) == 0
         items = [{"text": row["text"]} for row in read_csv(path)]
-        query = "prior=training&prediction_set=true"
+        query = f"prior={prior}&prediction_set=true"
         answer = await service.client.post(
             f"/classify/problem/batch?{query}", json={"items": items}
         )
@@ -81,6 +88,40 @@ async def test_a_problem_is_labelled_as_the_service_labels_it(tmp_path: Path) ->
         for name, probability in prediction["probabilities"].items():
             assert float(row[f"ncal_p_{name}"]) == pytest.approx(probability, abs=1e-6)
     assert not (tmp_path / "problems.labelled.csv.partial").exists()
+    told, mix = capsys.readouterr().out, answer.json()["prior"]
+    if prior == "estimate":
+        assert "for the class mix estimated from 7 rows" in told
+        low, high = mix["intervals"]["infer"]
+        assert f"infer {mix['shares']['infer']:.1%} [{low:.1%}, {high:.1%}]" in told
+    else:
+        assert f"for the class mix: {mix['kind']}" in told
+
+
+async def test_more_rows_than_are_needed_are_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mixes, "MOST_ITEMS", 5)
+    path = write_problems(tmp_path, 30)
+    outputs = []
+    async with served() as (_, url):
+        for _ in range(2):
+            assert await label(path, "--url", url, "--overwrite") == 0
+            assert "estimated from 5 rows" in capsys.readouterr().out
+            outputs.append((tmp_path / "problems.labelled.csv").read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize(
+    ("prior", "reason"),
+    [("natural", "must be uniform, training"), ("recall:1", "must name each label of the task")],
+)
+async def test_a_prior_that_cannot_be_is_refused_before_anything_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], prior: str, reason: str
+) -> None:
+    async with served() as (service, url):
+        assert await label(write_problems(tmp_path), "--url", url, "--prior", prior) == 2
+        assert not service.engine.scored
+    assert f"label: --prior {reason}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", ["live", "retrospective"])
@@ -88,7 +129,8 @@ async def test_turns_are_read_in_their_dialogue_and_no_other(tmp_path: Path, mod
     path = write_csv(tmp_path / "talk.csv", "dialogue,speaker,text", *TURNS)
     structure = tmp_path / "structure.jsonl"
     async with served() as (service, url):
-        assert await label(path, "--url", url, "--mode", mode, "--structure", structure) == 0
+        query = ("--mode", mode, "--structure", structure, "--prior", "uniform")
+        assert await label(path, "--url", url, *query) == 0
         expected = []
         for name in ("1", "2"):
             turns = [{"speaker": s, "text": t} for d, s, t in TURNS if d == name and t]
@@ -118,7 +160,7 @@ async def test_names_and_columns_are_the_files_own(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "talk.csv", "Speaker,Sentence", *turns)
     names = ("--speaker", "Speaker", "--text", "Sentence", "--teacher", "助教", "--student", "小明")
     async with served() as (service, url):
-        assert await label(path, "--url", url, *names, "--prefix", "m_") == 0
+        assert await label(path, "--url", url, *names, "--prefix", "m_", "--prior", "uniform") == 0
         speakers = ("teacher", "student", "teacher", "student")
         body = {
             "turns": [{"speaker": s, "text": t} for s, (_, t) in zip(speakers, turns, strict=True)]
@@ -209,7 +251,7 @@ async def test_a_journal_of_something_else_is_not_gone_on_with(
         )
         await label(path, "--url", url, "--patience", "0")
     async with served() as (_, url):
-        for changed in (["--prior", "training"], ["--text", "text", "--dialogue", "text"]):
+        for changed in (["--mode", "live"], ["--text", "text", "--dialogue", "text"]):
             assert await label(path, "--url", url, *changed) == 2
         assert "begun with another columns" in capsys.readouterr().err
         path.write_text(path.read_text(encoding="utf-8") + "又一题\n", encoding="utf-8")

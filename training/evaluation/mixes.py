@@ -1,0 +1,149 @@
+"""What a prior is worth: held-out answers drawn into batches of known class mixes.
+
+The answers are those of the n-gram baseline (`python -m training baseline`): calibrated, each by
+models and a scaling that had not seen the item's group. A batch of n items has its classes drawn
+from a mix, and its items from those of their class.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from contract.estimation import estimate_mix
+from training.data.examples import measure_prior, read_examples, read_label_sets
+from training.errors import BadInput
+from training.evaluation.baseline import read_baseline
+from training.evaluation.folds import deal_examples
+from training.recipe.recipe import TrainRecipe
+from training.reporting.markdown_tables import write_table
+from training.statistics.conformal import fit_thresholds
+from training.statistics.confusion import count_confusion, summarize_confusions
+from training.statistics.probabilities import Floats, Ints, take_softmax
+
+SIZES = (10, 30, 100, 1000)
+PRIORS = ("uniform", "training", "estimated", "known")
+_ITEMS = 20_000
+"""Of all batches of one size together."""
+_SEED = 0
+
+
+class HeldOutAnswers(NamedTuple):
+    """What a model that had not seen them says of items."""
+
+    probabilities: Floats
+    """(items, K), calibrated, uniform prior."""
+    sets: Floats
+    """(items, K): 1.0 where the class is in the prediction set."""
+    labels: Ints
+    training: Floats
+    """(K,): mix of the training data."""
+
+
+def measure_mixes(recipe: TrainRecipe) -> str:
+    """Simulate for every task; returns Markdown. BadInput where no baseline is kept."""
+    parts = []
+    for task, answers in _read_answers(recipe).items():
+        rows = []
+        for name, mix in list_mixes(answers.training).items():
+            for size in SIZES:
+                figures = simulate(answers, mix, size)
+                rows.append([name, str(size), *_describe(figures)])
+        header = ["mix", "items", "error of the estimate"]
+        for what in (
+            "accuracy",
+            "macro recall",
+            "macro precision",
+            "reviewed",
+            "wrong, unreviewed",
+        ):
+            header.append(f"{what}: {', '.join(PRIORS)}")
+        parts += [f"## {task}\n", write_table(header, rows)]
+    return "\n".join(parts)
+
+
+def list_mixes(training: Floats) -> dict[str, Floats]:
+    """From uniform over half-way to the training mix and beyond, and one that is quite another."""
+    powers = {"uniform": 0.0, "half-way": 0.5, "training": 1.0, "beyond": 1.5}
+    mixes = {name: training**power / (training**power).sum() for name, power in powers.items()}
+    return mixes | {"reversed": np.sort(training)[np.argsort(np.argsort(-training))]}
+
+
+def simulate(answers: HeldOutAnswers, mix: Floats, size: int) -> dict[str, Any]:
+    """Mean total variation of the estimate, and by prior what comes of the answers.
+
+    Accuracy and review are means over items; macro recall and precision are of the pooled
+    confusion matrix.
+    """
+    rng = np.random.default_rng(_SEED)
+    classes = len(mix)
+    members = [np.flatnonzero(answers.labels == label) for label in range(classes)]
+    errors: list[float] = []
+    confusions = {prior: np.zeros((classes, classes), dtype=np.int64) for prior in PRIORS}
+    reviewed = dict.fromkeys(PRIORS, 0)
+    wrong = dict.fromkeys(PRIORS, 0)
+    batches = max(20, _ITEMS // size)
+    for _ in range(batches):
+        labels = rng.choice(classes, size=size, p=mix)
+        items = np.array([rng.choice(members[label]) for label in labels])
+        probabilities = answers.probabilities[items]
+        estimate = np.array(estimate_mix(answers.training.tolist(), probabilities.tolist()).shares)
+        errors.append(float(np.abs(estimate - mix).sum() / 2))
+        shares = (np.ones(classes), answers.training, estimate, mix)
+        for prior, weights in zip(PRIORS, shares, strict=True):
+            chosen = (probabilities * weights).argmax(axis=1)
+            sets = answers.sets[items]
+            sure = (sets.sum(axis=1) == 1) & (sets[np.arange(size), chosen] == 1)
+            confusions[prior] += count_confusion(labels, chosen, classes)
+            reviewed[prior] += int((~sure).sum())
+            wrong[prior] += int((sure & (chosen != labels)).sum())
+    total = batches * size
+    return {
+        "total_variation": float(np.mean(errors)),
+        **{prior: summarize_confusions(each) for prior, each in confusions.items()},
+        "reviewed": {prior: count / total for prior, count in reviewed.items()},
+        "wrong": {prior: wrong[prior] / max(1, total - reviewed[prior]) for prior in PRIORS},
+    }
+
+
+def _describe(figures: Mapping[str, Any]) -> list[str]:
+    cells = [f"{figures['total_variation']:.3f}"]
+    for key in ("accuracy", "macro_recall", "macro_precision"):
+        cells.append(", ".join(f"{figures[prior][key]:.3f}" for prior in PRIORS))
+    for key in ("reviewed", "wrong"):
+        cells.append(", ".join(f"{figures[key][prior]:.3f}" for prior in PRIORS))
+    return cells
+
+
+def _read_answers(recipe: TrainRecipe) -> dict[str, HeldOutAnswers]:
+    label_sets = read_label_sets(recipe.label_sets)
+    examples = read_examples(recipe.sources, label_sets, folds=recipe.evaluation.folds)
+    numbers = deal_examples(recipe, examples)
+    found = {}
+    for task in dict.fromkeys(example.task for example in examples):
+        places = np.array([i for i, example in enumerate(examples) if example.task == task])
+        labels, folds = np.array([examples[i].label for i in places]), numbers[places]
+        logits = read_baseline(recipe, task, labels, folds)
+        if logits is None:
+            raise BadInput(
+                f"{recipe.work}: keeps no answers of the n-grams for these folds; run "
+                "`python -m training baseline` with the same recipe first"
+            )
+        found[task] = HeldOutAnswers(
+            take_softmax(logits),
+            _build_sets(logits, labels, folds, recipe.evaluation.coverage),
+            labels,
+            np.array(measure_prior(examples, label_sets[task])),
+        )
+    return found
+
+
+def _build_sets(logits: Floats, labels: Ints, folds: Ints, coverage: float) -> Floats:
+    """Prediction sets by the thresholds that the other folds set."""
+    sets = np.zeros_like(logits)
+    probabilities = take_softmax(logits)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        thresholds = fit_thresholds(logits[~inside], labels[~inside], coverage)
+        sets[inside] = probabilities[inside] >= thresholds
+    return sets

@@ -1,7 +1,8 @@
 # NCAL Serve. `docker build .` makes the CPU image, `docker build --target gpu .` the GPU one.
-# With --build-arg REVISION=$(git rev-parse HEAD) its labels say what it was made from. Needs BuildKit. Packages come from PyPI or, with --build-arg PIP_INDEX_URL=…, from a mirror;
-# one that asks for a password comes in a pip.conf: --secret id=pip,src=pip.conf, and stays
-# out of every layer.
+# With --build-arg REVISION=$(git rev-parse HEAD) its labels say what it was made from. Needs
+# BuildKit. Packages come from PyPI or, with --build-arg PIP_INDEX_URL=…, from a mirror; one that
+# asks for a password comes in a pip.conf: --secret id=pip,src=pip.conf, and stays out of every
+# layer.
 
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from textwrap import indent
 
+from deploy.grafana.dashboard import Dashboard
 from deploy.grafana.model_dashboard import MODEL
-from deploy.grafana.panels import Dashboard
 from deploy.grafana.service_dashboard import SERVICE
 
 _HERE = Path(__file__).parent

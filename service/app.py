@@ -49,6 +49,9 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     app.state.core = core
     app.state.stream_slots = Slots(core.settings.max_streams, "streams")
     app.state.live_slots = Slots(core.settings.max_live_sessions, "live dialogues")
+    core.metrics.watch_connections(
+        streams=lambda: app.state.stream_slots.taken, sessions=lambda: app.state.live_slots.taken
+    )
     app.state.file_jobs = FileJobs(core.settings)
     for module in (classify, stream, dialogue, live, files, information, health):
         app.include_router(module.router)

@@ -1,7 +1,7 @@
-"""Rows of the service dashboard that tell why: queue, size of the work, engine."""
+"""Rows of the service dashboard that tell why: queue, size of the work, processes."""
 
 from deploy.grafana.panels import Panel, Query, Row
-from deploy.grafana.promql import ON, RATE, mean, quantile
+from deploy.grafana.promql import ON, RATE, mean
 
 SATURATION = Row(
     title="Queue and saturation",
@@ -57,17 +57,12 @@ SATURATION = Row(
             ),
         ),
         Panel(
-            title="Memory of the HTTP process",
-            description="Without the engine, which is a process of its own. It should be flat.",
-            unit="bytes",
+            title="Open streams and live dialogues",
+            description="Connections that last. Each replica has a limit for both.",
+            unit="short",
             queries=(
-                Query(
-                    expr=(
-                        "sum by (instance) "
-                        f'(process_resident_memory_bytes{{job="ncal-serve", {ON}}})'
-                    ),
-                    legend="{{instance}}",
-                ),
+                Query(expr=f"sum(ncal_open_streams{{{ON}}})", legend="streams"),
+                Query(expr=f"sum(ncal_live_sessions{{{ON}}})", legend="live dialogues"),
             ),
         ),
     ),
@@ -94,111 +89,61 @@ WORK = Row(
                 ),
             ),
         ),
-        Panel(
-            title="Tokens per engine step",
-            description="How full the engine's batches are: the mean, and 95 %.",
-            unit="short",
-            queries=(
-                Query(
-                    expr=mean("vllm:iteration_tokens_total", by="model_name"),
-                    legend="{{model_name}}, mean",
-                ),
-                Query(
-                    expr=quantile(0.95, "vllm:iteration_tokens_total", by="model_name"),
-                    legend="{{model_name}}, 95 %",
-                ),
-            ),
-        ),
     ),
 )
 
-VLLM = Row(
-    title="vLLM",
+PROCESSES = Row(
+    title="Replicas",
+    columns=4,
     panels=(
         Panel(
-            title="Scheduler",
-            description="Items in vLLM's own queue. Waiting should be near 0: the service queues.",
+            title="Replicas that answer Prometheus",
+            description="1 while a replica can be scraped, 0 while it is known and cannot.",
             unit="short",
             queries=(
                 Query(
-                    expr=f"sum by (model_name) (vllm:num_requests_running{{{ON}}})",
-                    legend="{{model_name}}, running",
-                ),
-                Query(
-                    expr=f"sum by (model_name) (vllm:num_requests_waiting{{{ON}}})",
-                    legend="{{model_name}}, waiting",
+                    expr=f'max by (instance) (up{{job="ncal-serve", {ON}}})',
+                    legend="{{instance}}",
                 ),
             ),
         ),
         Panel(
-            title="KV cache in use",
-            description="Full means that items wait for memory: give the engine more of it.",
-            unit="percentunit",
-            thresholds=((0.95, "red"),),
-            queries=(
-                Query(
-                    expr=f"max by (instance, model_name) (vllm:kv_cache_usage_perc{{{ON}}})",
-                    legend="{{model_name}} {{instance}}",
-                ),
+            title="Memory of the service's process",
+            description=(
+                "With the embedded engine all there is; vLLM is a process of its own and not in "
+                "it. It should be flat."
             ),
-        ),
-        Panel(
-            title="Prefix cache hits",
-            description="Share of prompt tokens not computed again: an earlier prompt began alike.",
-            unit="percentunit",
+            unit="bytes",
             queries=(
                 Query(
                     expr=(
-                        f"sum by (model_name) (rate(vllm:prefix_cache_hits_total{{{ON}}}{RATE}))"
-                        " / sum by (model_name) "
-                        f"(rate(vllm:prefix_cache_queries_total{{{ON}}}{RATE}))"
+                        "sum by (instance) "
+                        f'(process_resident_memory_bytes{{job="ncal-serve", {ON}}})'
                     ),
-                    legend="{{model_name}}",
+                    legend="{{instance}}",
                 ),
             ),
         ),
         Panel(
-            title="Time in the engine",
-            description="Half and 99 % of items, from vLLM's intake to its output.",
-            unit="s",
-            queries=tuple(
-                Query(
-                    expr=quantile(share, "vllm:e2e_request_latency_seconds", by="model_name"),
-                    legend="{{model_name}}, " + legend,
-                )
-                for share, legend in ((0.5, "half"), (0.99, "99 %"))
-            ),
-        ),
-        Panel(
-            title="Waiting and prefill, 95 %",
-            description="vLLM's own division of the time in the engine.",
-            unit="s",
-            queries=(
-                Query(
-                    expr=quantile(0.95, "vllm:request_queue_time_seconds", by="model_name"),
-                    legend="{{model_name}}, waiting",
-                ),
-                Query(
-                    expr=quantile(0.95, "vllm:request_prefill_time_seconds", by="model_name"),
-                    legend="{{model_name}}, prefill",
-                ),
-            ),
-        ),
-        Panel(
-            title="Tokens and items",
-            description="What vLLM counts itself; compare with the service's own counts above.",
+            title="Cores in use by the service's process",
+            description="With the embedded engine at most its threads and a little for HTTP.",
             unit="short",
             queries=(
                 Query(
-                    expr=f"sum by (model_name) (rate(vllm:prompt_tokens_total{{{ON}}}{RATE}))",
-                    legend="{{model_name}}, tokens per second",
-                ),
-                Query(
-                    expr="sum by (model_name, finished_reason) "
-                    f"(rate(vllm:request_success_total{{{ON}}}{RATE}))",
-                    legend="{{model_name}}, {{finished_reason}} per second",
+                    expr=(
+                        "sum by (instance) "
+                        f'(rate(process_cpu_seconds_total{{job="ncal-serve", {ON}}}{RATE}))'
+                    ),
+                    legend="{{instance}}",
                 ),
             ),
+        ),
+        Panel(
+            title="Version",
+            description="Releases of the service in force; two while a rollout is under way.",
+            kind="table",
+            unit="short",
+            queries=(Query(expr=f"count by (version) (ncal_build_info{{{ON}}})"),),
         ),
     ),
 )

@@ -1,6 +1,8 @@
 """Does the model still fit its data? Labels, confidence and drift, task by task."""
 
-from deploy.grafana.panels import Dashboard, Panel, Query, Row, Variable
+from deploy.grafana.annotations import NEW_MODELS, STARTS
+from deploy.grafana.dashboard import Dashboard
+from deploy.grafana.panels import Panel, Query, Row, Variable
 from deploy.grafana.promql import RATE
 
 _TASK = 'task=~"$task"'
@@ -103,11 +105,11 @@ _BY_TASK = Row(
         ),
         Panel(
             title="Confidence over time",
-            description="The probability that one in ten, and half, of the predictions stay under.",
+            description="Of the predicted label: p10, which one in ten stays under, and p50.",
             unit="percentunit",
             queries=(
-                Query(expr=_confidence_quantile(0.1), legend="lowest tenth"),
-                Query(expr=_confidence_quantile(0.5), legend="half"),
+                Query(expr=_confidence_quantile(0.1), legend="p10"),
+                Query(expr=_confidence_quantile(0.5), legend="p50"),
             ),
         ),
         Panel(
@@ -128,4 +130,5 @@ MODEL = Dashboard(
     description="Predicted labels, confidence and drift of each task, and the model in force.",
     variables=(Variable(name="task", title="Task", metric="ncal_training_prior"),),
     rows=(_IN_FORCE, _BY_TASK),
+    annotations=(STARTS, NEW_MODELS),
 )

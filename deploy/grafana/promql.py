@@ -5,6 +5,9 @@ ON = 'instance=~"$instance"'
 RATE = "[$__rate_interval]"
 """Grafana's own choice of window: at least four scrapes, wider when the picture is wide."""
 
+PERCENTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+"""Shares and how a legend names them."""
+
 
 def quantile(share: float, histogram: str, *, by: str = "", where: str = "") -> str:
     """Return the PromQL of a quantile of a histogram over the chosen replicas."""

@@ -1,64 +1,14 @@
 """Is the service well? Rate, errors and duration first; queue, work and engine to find out why."""
 
-from deploy.grafana.load_rows import SATURATION, VLLM, WORK
-from deploy.grafana.panels import Dashboard, Panel, Query, Row, Variable
-from deploy.grafana.promql import ON, RATE, mean, quantile
+from deploy.grafana.annotations import NEW_MODELS, STARTS
+from deploy.grafana.dashboard import Dashboard
+from deploy.grafana.engine_rows import EMBEDDED, GPU, VLLM
+from deploy.grafana.load_rows import PROCESSES, SATURATION, WORK
+from deploy.grafana.overview_row import OVERVIEW
+from deploy.grafana.panels import Panel, Query, Row, Variable
+from deploy.grafana.promql import ON, PERCENTILES, RATE, mean, quantile
 
 _SINGLE = 'route=~"/classify/(problem|dialogue-turn|tasks/[^/]+)"'
-
-_OVERVIEW = Row(
-    title="At a glance",
-    columns=6,
-    panels=(
-        Panel(
-            title="Engines up",
-            description="Engines that compute, over all replicas: one a replica and checkpoint.",
-            kind="stat",
-            unit="short",
-            queries=(Query(expr=f"sum(ncal_engine_up{{{ON}}})"),),
-        ),
-        Panel(
-            title="Items per second",
-            description="Items answered well, whatever way they came in.",
-            kind="stat",
-            unit="short",
-            queries=(Query(expr=f'sum(rate(ncal_items_total{{{ON}, outcome="ok"}}{RATE}))'),),
-        ),
-        Panel(
-            title="Budget burn, 1 h",
-            description=(
-                "The worst objective of deploy/prometheus/rules/slo.yml: 1 spends the error "
-                "budget of 30 days in 30 days, 14.4 pages."
-            ),
-            kind="stat",
-            unit="short",
-            thresholds=((1, "orange"), (14.4, "red")),
-            queries=(Query(expr="max(job_sli:ncal_burn:ratio1h)"),),
-        ),
-        Panel(
-            title="Under half a second",
-            description="Share of single-item requests, last 5 minutes. The objective is 99 %.",
-            kind="stat",
-            unit="percentunit",
-            queries=(Query(expr='1 - 0.01 * max(job_sli:ncal_burn:ratio5m{sli="latency"})'),),
-        ),
-        Panel(
-            title="Oldest waiting",
-            description="Age of the item that waits longest for the engine.",
-            kind="stat",
-            unit="s",
-            thresholds=((2, "orange"), (10, "red")),
-            queries=(Query(expr=f"max(ncal_queue_oldest_seconds{{{ON}}})"),),
-        ),
-        Panel(
-            title="Version",
-            description="Releases of the service in force; two while a rollout is under way.",
-            kind="table",
-            unit="short",
-            queries=(Query(expr=f"count by (version) (ncal_build_info{{{ON}}})"),),
-        ),
-    ),
-)
 
 _RATES = Row(
     title="Rate and errors",
@@ -148,18 +98,18 @@ _DURATION = Row(
             description="From the request's first byte to the answer's last.",
             unit="s",
             queries=tuple(
-                Query(expr=quantile(share, _HTTP, where=_SINGLE), legend=legend)
-                for share, legend in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
+                Query(expr=quantile(share, _HTTP, where=_SINGLE), legend=name)
+                for share, name in PERCENTILES
             ),
         ),
         Panel(
-            title="95 % of requests, by endpoint",
+            title="p95 of requests, by endpoint",
             description="Batches take as long as their items; streams as long as the client sends.",
             unit="s",
             queries=(Query(expr=quantile(0.95, _HTTP, by="route"), legend="{{route}}"),),
         ),
         Panel(
-            title="95 % of items, by stage",
+            title="p95 of items, by stage",
             description="Where an item's time goes. Long queue, short inference: add replicas.",
             unit="s",
             queries=(Query(expr=quantile(0.95, _STAGE, by="stage"), legend="{{stage}}"),),
@@ -185,13 +135,21 @@ _DURATION = Row(
         ),
         Panel(
             title="Canary",
-            description="The test inference behind readiness: 95 % of its durations, and failures.",
+            description="How long the test inference behind readiness takes.",
             unit="s",
+            queries=tuple(
+                Query(expr=quantile(share, "ncal_canary_duration_seconds"), legend=name)
+                for share, name in PERCENTILES
+            ),
+        ),
+        Panel(
+            title="Failed canaries",
+            description="Per second. Above 0 a replica takes no traffic.",
+            unit="short",
             queries=(
-                Query(expr=quantile(0.95, "ncal_canary_duration_seconds"), legend="95 %"),
                 Query(
-                    expr=f"sum(rate(ncal_canary_failures_total{{{ON}}}{RATE}))",
-                    legend="failures per second",
+                    expr=f"sum by (instance) (rate(ncal_canary_failures_total{{{ON}}}{RATE}))",
+                    legend="{{instance}}",
                 ),
             ),
         ),
@@ -203,5 +161,6 @@ SERVICE = Dashboard(
     title="NCAL Serve: service",
     description="Rate, errors, duration, queue and engine of the classification service.",
     variables=(Variable(name="instance", title="Replica", metric="ncal_build_info"),),
-    rows=(_OVERVIEW, _RATES, _DURATION, SATURATION, WORK, VLLM),
+    rows=(OVERVIEW, _RATES, _DURATION, SATURATION, WORK, PROCESSES, EMBEDDED, VLLM, GPU),
+    annotations=(STARTS, NEW_MODELS),
 )

@@ -180,6 +180,10 @@ class Metrics:
             "ncal_queue_oldest_seconds", "Age of the oldest item that waits.", registry=registry
         )
         self.running_items = Gauge("ncal_running_items", "Items in the engine.", registry=registry)
+        self.open_streams = Gauge("ncal_open_streams", "Streams that are open.", registry=registry)
+        self.live_sessions = Gauge(
+            "ncal_live_sessions", "Live dialogues that are open.", registry=registry
+        )
 
     def _remember_series(self) -> None:
         """Look each series up once: an item touches a dozen, and their number is bounded."""
@@ -234,6 +238,11 @@ class Metrics:
         self.queue_tokens.set_function(lambda: read().tokens)
         self.queue_oldest.set_function(lambda: read().oldest_s)
         self.running_items.set_function(lambda: read().running_items)
+
+    def watch_connections(self, streams: Callable[[], int], sessions: Callable[[], int]) -> None:
+        """Count the connections that last whenever Prometheus asks."""
+        self.open_streams.set_function(streams)
+        self.live_sessions.set_function(sessions)
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         """Count a request that was answered, and how long that took."""

@@ -1,7 +1,7 @@
 """Every PromQL expression under deploy/, and every metric it may name."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram
 
 from deploy.grafana.model_dashboard import MODEL
 from deploy.grafana.service_dashboard import SERVICE
+from engine.openvino import StepMetrics
 from service.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -25,11 +26,14 @@ class Expression:
     where: str
     expr: str
     legend: str = ""
+    is_optional: bool = False
+    """Its metrics are there with one of the engines or devices only."""
 
     def fill(self) -> "Expression":
         """Put values for Grafana's variables: everything, over the last minute."""
         filled = self.expr.replace("$__rate_interval", "1m")
-        return Expression(self.where, re.sub(r"\$(instance|task)\b", ".+", filled), self.legend)
+        filled = re.sub(r"\$(instance|task)\b", ".+", filled)
+        return replace(self, expr=filled)
 
 
 @cache
@@ -54,19 +58,30 @@ def read_panels() -> list[Expression]:
         for row in dashboard.rows:
             for panel in row.panels:
                 where = f"{dashboard.uid}: {row.title}: {panel.title}"
-                found += [Expression(where, query.expr, query.legend) for query in panel.queries]
+                found += [
+                    Expression(where, query.expr, query.legend, row.is_optional)
+                    for query in panel.queries
+                ]
         for variable in dashboard.variables:
             where = f"{dashboard.uid}: variable {variable.name}"
             expr = f"count by ({variable.name}) ({variable.metric})"
             found.append(Expression(where, expr, "{{" + variable.name + "}}"))
+        for mark in dashboard.annotations:
+            where = f"{dashboard.uid}: annotation {mark.title}"
+            # A model is new for two minutes only.
+            found.append(Expression(where, mark.expr, mark.text, not mark.value_is_time))
     return found
 
 
 @cache
 def service_metrics() -> dict[str, frozenset[str]]:
-    """Return the labels of each series name of the service's registry."""
+    """Return the labels of each series name of the service's registry and its engine's."""
     known = {}
-    for collector, names in Metrics().registry._collector_to_names.items():
+    collectors = {
+        **Metrics().registry._collector_to_names,
+        **StepMetrics("m").registry._collector_to_names,
+    }
+    for collector, names in collectors.items():
         labels = frozenset(collector._labelnames)  # type: ignore[attr-defined]
         base = min(names, key=len)
         match collector:

@@ -26,7 +26,10 @@ from tests.deploy.promql import find_names
 
 EVERY = [*read_recordings(), *read_alerts(), *read_panels()]
 # The Python client's own, and Prometheus' word on whether a scrape went well.
-FOREIGN = {"up", "process_start_time_seconds", "process_resident_memory_bytes"}
+PROCESS = {"start_time_seconds", "resident_memory_bytes", "cpu_seconds_total"}
+GPU = {"GPU_UTIL", "FB_USED", "POWER_USAGE", "GPU_TEMP"}
+"""Of NVIDIA's DCGM exporter, from its default set of counters."""
+FOREIGN = {"up"} | {f"process_{name}" for name in PROCESS} | {f"DCGM_FI_DEV_{n}" for n in GPU}
 VLLM_LABELS = {"model_name", "engine", "finished_reason", "le"}
 
 
@@ -58,13 +61,15 @@ def test_expression_names_only_labels_its_metrics_have(expression: Expression) -
             assert labels <= own[metric] | TARGET_LABELS, (metric, labels)
         available |= _labels_of(metric)
     assert names.grouping <= available
-    assert legend_labels(expression.legend) <= names.grouping | {"task"}
+    assert legend_labels(expression.legend) <= names.grouping | {"task", "instance"}
 
 
 def _labels_of(metric: str) -> set[str]:
     """Return the labels that a metric, raw or recorded, can have beside its target's."""
     if metric.startswith("vllm:"):
         return VLLM_LABELS
+    if metric.startswith("DCGM_"):
+        return {"gpu", "Hostname"}
     own = service_metrics()
     if metric in own:
         return set(own[metric])
@@ -92,6 +97,20 @@ def test_each_alert_says_how_bad_and_what() -> None:
     for rule in alerts:
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert rule["annotations"]["summary"]
+
+
+def test_each_alert_leads_to_its_section_of_the_handbook() -> None:
+    for rule in read_rules():
+        if "alert" in rule:
+            page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+            headlines = re.findall(r"^### (.*)$", (ROOT / page).read_text(encoding="utf-8"), re.M)
+            [headline] = [line for line in headlines if make_anchor(line) == anchor]
+            assert f"`{rule['alert']}`" in headline
+
+
+def make_anchor(headline: str) -> str:
+    """As GitHub makes it: in small letters, without punctuation, joined by hyphens."""
+    return re.sub(r"[^\w\- ]", "", headline.lower()).replace(" ", "-")
 
 
 def test_each_alert_has_a_unit_test_and_a_section_in_the_handbook() -> None:

@@ -102,6 +102,17 @@ async def test_an_answer_comes_before_the_next_item_is_sent() -> None:
         assert (await client.read_all())[-1]["items"] == 3
 
 
+async def test_prometheus_sees_how_many_are_open() -> None:
+    async with run_stage() as stage, stage.open() as client:
+        await client.send_items(*make_problems(1))
+        await client.read_head()
+        assert "ncal_open_streams 1.0" in (await stage.service.client.get("/metrics")).text
+        await client.finish()
+        await client.read_all()
+        await wait_until(lambda: stage.open_streams == 0)
+        assert "ncal_open_streams 0.0" in (await stage.service.client.get("/metrics")).text
+
+
 async def test_a_custom_task_has_a_stream() -> None:
     async with run_stage() as stage:
         async with stage.open("/classify/tasks/timss/stream") as client:

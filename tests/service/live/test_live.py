@@ -450,6 +450,11 @@ async def test_an_idle_session_is_told_that_the_engine_died() -> None:
         assert dialogue.close_code == 1011
 
 
+async def test_prometheus_sees_how_many_are_open() -> None:
+    async with run_stage() as stage, stage.join():
+        assert "ncal_live_sessions 1.0" in (await stage.service.client.get("/metrics")).text
+
+
 async def test_only_so_many_sessions_are_open_at_once() -> None:
     async with run_stage(max_live_sessions=1) as stage:
         async with stage.join():

@@ -16,6 +16,7 @@ PYTEST_ARGS ?=
 FILE        ?=
 LABEL_ARGS  ?=
 EXTRA       ?=
+BODIES      ?= 100000
 
 VENV  := $(if $(filter cpu,$(ACCELERATOR)),.venv,.venv-$(ACCELERATOR))
 RUN   := $(VENV)/bin/python
@@ -30,7 +31,7 @@ SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadsco
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help setup serve label test test-fast lint typecheck pytest format lock checkpoint benchmark \
-        benchmark-training pictures soak audit clean environment dev-environment
+        benchmark-training pictures fuzz soak audit clean environment dev-environment
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +82,9 @@ benchmark-training: dev-environment ## Measure the trainer beside the reference 
 
 pictures: dev-environment ## Make the pictures of docs/ anew.
 	@$(RUN) -m docs.pictures
+
+fuzz: dev-environment ## Send the service BODIES (100,000) wrong and hostile bodies.
+	@$(RUN) -m pytest tests/e2e/test_malformed.py tests/e2e/test_fuzz.py --bodies $(BODIES)
 
 soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS passes options.
 	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)

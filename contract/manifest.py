@@ -1,6 +1,7 @@
 """`manifest.json`: what a checkpoint says of itself, beside the Hugging Face files."""
 
 import hashlib
+import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from contract.labels import LabelSet
 from contract.prompts import ContextWindow, Frame, PromptVersion
 
-FORMAT_VERSION = 2
-"""2 has the biases of `Task`; checkpoints of version 1 are read as they were written."""
+FORMAT_VERSION = 3
+"""2 has the biases of `Task`, 3 `files_sha256`; older checkpoints are read as they were written."""
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "model.safetensors"
 GRAPH_NAME = "model.onnx"
 """The same network as a graph, whose weights are the bytes of WEIGHTS_NAME."""
+DECIDING_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What beside weights, graph and manifest decides an answer; the last one need not be there."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -108,6 +111,9 @@ class Manifest(BaseModel):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     graph_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of `model.onnx`; None for a checkpoint without one."""
+    files_sha256: dict[str, str] = Field(default_factory=dict)
+    """Of those of DECIDING_FILES that there are; a manifest that lacks it takes on those that
+    lie beside it when it is read."""
     parity: tuple[Parity, ...] = ()
     """By engine and arithmetic; in float32 it is a proof, else the drift that was measured."""
 
@@ -123,8 +129,19 @@ class Manifest(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Short name of these very weights: the first 12 hex digits of their sha256."""
-        return self.weights_sha256[:12]
+        """Short name of all that decides an answer: weights, graph, tokenizer, configuration,
+        and what the manifest says of each task but for how it was measured.
+
+        Computed at each call; whoever needs it often keeps it.
+        """
+        # A field that a later release adds changes no name as long as it has its default.
+        tasks = [
+            task.model_dump(mode="json", exclude={"evaluation"}, exclude_defaults=True)
+            for task in self.tasks
+        ]
+        deciding = [self.weights_sha256, self.graph_sha256, self.files_sha256, tasks]
+        text = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def task(self, name: str) -> Task:
         """Return the task of that name; KeyError if the checkpoint does not serve it."""
@@ -136,6 +153,7 @@ class Manifest(BaseModel):
 
 def write_manifest(manifest: Manifest, directory: Path) -> None:
     """Write `manifest.json` in one step: a reader sees the old one or the new one."""
+    manifest = manifest.model_copy(update={"format_version": FORMAT_VERSION})
     temporary = directory / (MANIFEST_NAME + ".tmp")
     temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     temporary.replace(directory / MANIFEST_NAME)
@@ -145,7 +163,8 @@ def read_manifest(directory: Path, *, verify_weights: bool = True) -> Manifest:
     """Read and check the manifest of a checkpoint directory.
 
     Raises CheckpointError when it is missing, malformed, newer than this code, or
-    (with `verify_weights`) when weights or graph are not those it was written for.
+    (with `verify_weights`) when weights, graph, tokenizer or configuration are not those it was
+    written for.
     """
     path = directory / MANIFEST_NAME
     try:
@@ -163,10 +182,19 @@ def read_manifest(directory: Path, *, verify_weights: bool = True) -> Manifest:
         raise CheckpointError(f"{path} is malformed: {reasons}") from error
     if verify_weights:
         _verify_files(manifest, directory)
-    return manifest
+    if manifest.files_sha256:
+        return manifest
+    return manifest.model_copy(update={"files_sha256": hash_deciding_files(directory)})
+
+
+def hash_deciding_files(directory: Path) -> dict[str, str]:
+    """Return the sha256 of each of DECIDING_FILES that there is, by name."""
+    paths = [directory / name for name in DECIDING_FILES]
+    return {path.name: hash_file(path) for path in paths if path.exists()}
 
 
 def _verify_files(manifest: Manifest, directory: Path) -> None:
+    _verify_deciding_files(manifest, directory)
     if hash_file(directory / WEIGHTS_NAME) != manifest.weights_sha256:
         raise CheckpointError(
             f"{directory / WEIGHTS_NAME} is not the file {MANIFEST_NAME} was written for "
@@ -180,6 +208,18 @@ def _verify_files(manifest: Manifest, directory: Path) -> None:
             f"{graph} is not the file {MANIFEST_NAME} was written for (missing, or its sha256 "
             f"differs); write it again with `ncal export --onnx-only {directory}`"
         )
+
+
+def _verify_deciding_files(manifest: Manifest, directory: Path) -> None:
+    if not manifest.files_sha256:  # of before they were written down
+        return
+    found = hash_deciding_files(directory)
+    for name in DECIDING_FILES:
+        if found.get(name) != manifest.files_sha256.get(name):
+            raise CheckpointError(
+                f"{directory / name} is not the file {MANIFEST_NAME} was written for (missing, "
+                "added, or its sha256 differs); restore it or export the checkpoint again"
+            )
 
 
 def check_disjoint(manifests: Iterable[Manifest]) -> None:

@@ -36,7 +36,7 @@ class ServedTask(NamedTuple):
     training_prior: tuple[float, ...]
     """Share of each label in the training data, in the order of `groups`."""
     model: str
-    """Name and fingerprint, `ncal-mini 3cb2eaed567f`."""
+    """Name and fingerprint, `ncal-mini a3d99b2ec49d`."""
 
 
 class Client:

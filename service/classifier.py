@@ -5,12 +5,13 @@ The one way an item takes, whether it came alone, in a batch, in a stream or liv
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
-from contract.inputs import AnyInput
+from contract.inputs import AnyInput, DialogueTurn
 from contract.manifest import Task
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from contract.priors import needs_review
@@ -32,9 +33,11 @@ PRIORITIES: dict[Mode, Priority] = {
     "stream": Priority.STREAM,
 }
 _INLINE_ITEMS = 4
+_INLINE_CHARACTERS = 2000
 """More than so many are tokenized in a thread, so that the event loop stays free."""
 _TOKENIZED_AT_ONCE = 256
-"""Then others' items get their turn in that thread."""
+_CHARACTERS_AT_ONCE = 64_000
+"""Then others' items get their turn in that thread. Each character takes about 100 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Model:
     def name(self) -> str:
         return self.checkpoint.name
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return self.checkpoint.manifest.fingerprint
 
@@ -160,12 +163,11 @@ class Classifier:
         started = time.perf_counter()
         encoder = served.model.encoders[served.name]
         prompts: list[Prompt] = []
-        if len(items) <= _INLINE_ITEMS:
+        if len(items) <= _INLINE_ITEMS and sum(map(_count_characters, items)) <= _INLINE_CHARACTERS:
             prompts = encoder.encode(items)
         else:
             loop = asyncio.get_running_loop()
-            for first in range(0, len(items), _TOKENIZED_AT_ONCE):
-                part = items[first : first + _TOKENIZED_AT_ONCE]
+            for part in _divide(items):
                 prompts += await loop.run_in_executor(self._tokenizing, encoder.encode, part)
         stage = self._metrics.stage_duration.labels("tokenize")
         for _ in items:
@@ -262,6 +264,27 @@ def order_by_length(prompts: Sequence[Prompt]) -> list[int]:
     """Return the indices of the prompts, the longest first: who comes one after the other shares
     a step of the engine, and a step costs what its longest item costs, times its items."""
     return sorted(range(len(prompts)), key=lambda index: -len(prompts[index].token_ids))
+
+
+def _count_characters(item: AnyInput) -> int:
+    count = len(item.text)
+    if isinstance(item, DialogueTurn):
+        count += sum(len(turn.text) for turn in (*item.previous, *item.following))
+    return count
+
+
+def _divide(items: Sequence[AnyInput]) -> Iterator[list[AnyInput]]:
+    """Yield the items in parts that are tokenized in a moment and in little memory."""
+    part: list[AnyInput] = []
+    characters = 0
+    for item in items:
+        part.append(item)
+        characters += _count_characters(item)
+        if len(part) == _TOKENIZED_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
 def _read_scores(

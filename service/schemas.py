@@ -58,10 +58,11 @@ ItemId = Annotated[Annotated[str, Field(max_length=256)] | int, BeforeValidator(
 
 
 class ModelName(_Form):
-    """Which weights have answered."""
+    """Which checkpoint has answered."""
 
     name: str
     fingerprint: str
+    """Of all that decides an answer: weights, graph, tokenizer, configuration and calibration."""
 
 
 class RankedLabel(_Form):

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """A connection that has not sent the whole head of a request by then is closed."""
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     """Largest request body; streams have no such limit."""
+    max_body_values: int = Field(default=131_072, ge=1024)
+    """Most names and values in the JSON of a body; a batch needs about ten for each turn."""
     max_batch_items: int = Field(default=2048, ge=1)
     """Most items of a batch request."""
     max_text_characters: int = Field(default=20_000, ge=1)

@@ -9,6 +9,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bodies", type=int, default=5000, help="how many wrong bodies the service is sent"
+    )
+
+
 SHARED = ("shared_service",)
 """Fixtures that cost more than the tests around them: all that ask for one run in one process."""
 

@@ -11,8 +11,9 @@ from service.api.answers import JsonResponse, format_answer, format_result
 from service.api.mixes import find_mix, require_mix, resolve_mix
 from service.classifier import Classification
 from service.errors import ServiceError
-from service.http.bodies import parse_batch, parse_item, read_json
+from service.http.bodies import parse_batch, parse_item, read_form
 from service.http.direct_route import DirectRoute
+from service.http.json_bounds import count_item_values
 from service.http.openapi import CLASSIFICATION_ERRORS, describe_any_body, describe_body
 from service.http.request_context import (
     cancel_on_disconnect,
@@ -108,8 +109,14 @@ async def _classify_one(request: Request, task: str) -> Response:
     call = make_call(request, "single")
     charge(request, items=1)
     classifier.check_room(served, call)
-    data = await read_json(request, core.settings, call.deadline)
-    item = parse_item(served.task.label_set.kind, data, core.settings)
+    kind = served.task.label_set.kind
+    item = await read_form(
+        request,
+        core.settings,
+        call.deadline,
+        lambda data: parse_item(kind, data, core.settings),
+        max_values=count_item_values(core.settings),
+    )
     core.metrics.request_items.labels(call.mode).observe(1)
     async with cancel_on_disconnect(request):
         prompts = await encode(request, served, [item])
@@ -125,8 +132,14 @@ async def _classify_batch(request: Request, task: str) -> Response:
     served = classifier.find_task(task)
     stated = resolve_mix(served, options)
     call = make_call(request, "batch")
-    data = await read_json(request, core.settings, call.deadline)
-    items = parse_batch(served.task.label_set.kind, data, core.settings)
+    kind = served.task.label_set.kind
+    items = await read_form(
+        request,
+        core.settings,
+        call.deadline,
+        lambda data: parse_batch(kind, data, core.settings),
+        max_values=core.settings.max_body_values,
+    )
     charge(request, items=len(items))
     core.metrics.request_items.labels(call.mode).observe(len(items))
     async with cancel_on_disconnect(request):

@@ -11,8 +11,8 @@ from contract.priors import Mix, describe_mix
 from service.api.answers import JsonResponse, format_result
 from service.api.mixes import find_mix, resolve_mix
 from service.classifier import Classification, ServedTask
-from service.errors import InvalidInput, Reason, ServiceError
-from service.http.bodies import check_limits, parse_form, read_json
+from service.errors import ServiceError
+from service.http.bodies import parse_dialogue, read_form
 from service.http.direct_route import DirectRoute
 from service.http.openapi import CLASSIFICATION_ERRORS, describe_dialogue
 from service.http.request_context import (
@@ -25,7 +25,6 @@ from service.http.request_context import (
     read_options,
 )
 from service.schemas import Dialogue, DialogueAnswer, Options
-from service.settings import Settings
 from service.tasks import TURN_TASK
 
 router = APIRouter(tags=["classify"], route_class=DirectRoute)
@@ -45,9 +44,13 @@ async def classify_dialogue(request: Request) -> Response:
     served = classifier.find_task(TURN_TASK)
     stated = resolve_mix(served, options)
     call = make_call(request, "batch")
-    data = await read_json(request, core.settings, call.deadline)
-    dialogue = parse_form(Dialogue, data)
-    _check_limits(dialogue, core.settings)
+    dialogue = await read_form(
+        request,
+        core.settings,
+        call.deadline,
+        lambda data: parse_dialogue(data, core.settings),
+        max_values=core.settings.max_body_values,
+    )
     charge(request, items=len(dialogue.turns))
     core.metrics.request_items.labels(call.mode).observe(len(dialogue.turns))
     async with cancel_on_disconnect(request):
@@ -59,14 +62,6 @@ async def classify_dialogue(request: Request) -> Response:
         if isinstance(outcome, Classification):
             get_trace(request).add(outcome)
     return JsonResponse(_format_dialogue(dialogue, served, outcomes, options, mix))
-
-
-def _check_limits(dialogue: Dialogue, settings: Settings) -> None:
-    if len(dialogue.turns) > settings.max_dialogue_turns:
-        rule = f"has more than {settings.max_dialogue_turns} turns"
-        raise InvalidInput("the dialogue breaks a limit", reasons=[Reason("turns", rule)])
-    for index, turn in enumerate(dialogue.turns):
-        check_limits(turn, settings, f"turns.{index}")
 
 
 def _format_dialogue(

@@ -20,6 +20,7 @@ from service.api.answers import format_result
 from service.classifier import Call, Classification, ServedTask, order_by_length
 from service.errors import BodyTooLarge, Draining, EngineDead, InvalidInput, ServiceError
 from service.http.bodies import BatchItem, parse_batch_item, parse_json
+from service.http.json_bounds import count_item_values
 from service.http.ndjson import SSE, LineSplitter, frame_line
 from service.http.request_context import encode, get_client, get_core, get_trace
 from service.observability.logs import report_fault
@@ -71,6 +72,7 @@ class ItemStream:
         self._receive = receive
         self._send = send
         self._window = max(GROUP, WINDOW_STEPS * core.settings.max_batched_items)
+        self._max_values = count_item_values(core.settings)
         self._tasks = asyncio.TaskGroup()
         self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._lines: list[bytes] = []
@@ -175,7 +177,7 @@ class ItemStream:
             limit = self._settings.max_line_bytes
             return BatchItem(None, BodyTooLarge(f"the line is longer than {limit} bytes"))
         try:
-            data = parse_json(line, self._settings.max_json_depth)
+            data = parse_json(line, self._settings, max_values=self._max_values)
         except InvalidInput as error:
             return BatchItem(None, error)
         return parse_batch_item(self._stream.served.task.label_set.kind, data, self._settings)

@@ -5,7 +5,7 @@ Messages name fields and rules, never values.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,15 +22,19 @@ from service.errors import (
     ServiceError,
     UnsupportedMediaType,
 )
+from service.http.json_bounds import JsonBounds
 from service.schemas import (
+    Dialogue,
     DialogueTurnBatchItem,
     ItemId,
     ProblemBatchItem,
+    SpokenTurn,
     check_item_id,
 )
 from service.settings import Settings
 
 Form = TypeVar("Form", bound=BaseModel)
+Parsed = TypeVar("Parsed")
 _FORMS: dict[Kind, type[Problem] | type[DialogueTurn]] = {
     "problem": Problem,
     "dialogue-turn": DialogueTurn,
@@ -40,6 +44,11 @@ _BATCH_FORMS: dict[Kind, type[ProblemBatchItem] | type[DialogueTurnBatchItem]] =
     "dialogue-turn": DialogueTurnBatchItem,
 }
 _MOST_REASONS = 20
+_BROKEN_RULE = "the input breaks a rule; `errors` names the fields"
+_MOST_ERRORS = 1000
+"""More are not looked at: each costs a microsecond and a kilobyte."""
+_PARSED_INLINE_BYTES = 32 * 1024
+"""A larger body is parsed in a thread, so that the event loop stays free."""
 
 
 class BatchItem(NamedTuple):
@@ -50,19 +59,34 @@ class BatchItem(NamedTuple):
 
 
 async def read_json(request: Request, settings: Settings, deadline: float) -> Any:
-    """Return the parsed body.
+    """Return the parsed body; raises as `read_form` does."""
+    limit = settings.max_body_values
+    return await read_form(request, settings, deadline, lambda data: data, max_values=limit)
 
-    Raises UnsupportedMediaType, BodyTooLarge as soon as the limit is passed,
+
+async def read_form(
+    request: Request,
+    settings: Settings,
+    deadline: float,
+    parse: Callable[[Any], Parsed],
+    *,
+    max_values: int,
+) -> Parsed:
+    """Return what `parse` makes of the body's JSON; `max_values` bounds names and values.
+
+    Raises UnsupportedMediaType, BodyTooLarge or InvalidInput as soon as a limit is passed,
     DeadlineExceeded when it does not arrive in time (`deadline` by `time.monotonic`), or
-    InvalidInput when it is no JSON or nested too deeply.
+    InvalidInput when it is no JSON, nested too deeply, or nothing that `parse` takes.
     """
     check_media_type(request, "application/json")
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
-            body = await read_body(request, settings.max_body_bytes)
+            body = await _read_body(request, settings, max_values)
     except TimeoutError:
         raise DeadlineExceeded("the body did not arrive in time") from None
-    return parse_json(body, settings.max_json_depth)
+    if len(body) <= _PARSED_INLINE_BYTES:
+        return parse(_load_json(body, settings))
+    return await asyncio.to_thread(lambda: parse(_load_json(body, settings)))
 
 
 def check_media_type(request: Request, *allowed: str) -> None:
@@ -72,29 +96,36 @@ def check_media_type(request: Request, *allowed: str) -> None:
         raise UnsupportedMediaType(f"send the body as `content-type: {' or '.join(allowed)}`")
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the body; BodyTooLarge before more than `max_bytes` are held."""
-    too_large = BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+async def _read_body(request: Request, settings: Settings, max_values: int) -> bytes | bytearray:
+    """Return the body; an error before more is held than is allowed."""
+    limit = settings.max_body_bytes
+    too_large = BodyTooLarge(f"the body is larger than {limit} bytes")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
+    if declared.isdecimal() and int(declared) > limit:
         raise too_large
-    parts: list[bytes] = []
-    size = 0
+    bounds = JsonBounds(settings, max_values)
+    body = bytearray()
     async for part in request.stream():
-        size += len(part)
-        if size > max_bytes:
+        if len(body) + len(part) > limit:
             raise too_large
-        parts.append(part)
-    return b"".join(parts)
+        bounds.feed(part)
+        body += part
+    return body
 
 
-def parse_json(body: bytes, max_depth: int) -> Any:
-    """Return what the bytes say; InvalidInput when they are no JSON or nested too deeply."""
+def parse_json(body: bytes, settings: Settings, *, max_values: int) -> Any:
+    """Return what the bytes say; InvalidInput when they are no JSON, or too much of it."""
+    JsonBounds(settings, max_values).feed(body)
+    return _load_json(body, settings)
+
+
+def _load_json(body: bytes | bytearray, settings: Settings) -> Any:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise _refuse("body", f"not valid JSON in UTF-8 ({place})") from None
+    max_depth = settings.max_json_depth
     # Brackets inside texts count too, so only a suspicious body is looked through.
     if body.count(b"[") + body.count(b"{") > max_depth and _is_deeper(data, max_depth):
         raise _refuse("body", f"nested deeper than {max_depth} levels")
@@ -103,14 +134,20 @@ def parse_json(body: bytes, max_depth: int) -> Any:
 
 def parse_form(form: type[Form], data: Any, path: str = "") -> Form:
     """Check data against a form; InvalidInput names each field that breaks a rule."""
+    is_closed = form.model_config.get("extra") == "forbid"
+    if is_closed and isinstance(data, dict) and len(data) > len(form.model_fields):
+        raise _refuse(path or "body", "has an unknown field")
     try:
         return form.model_validate(data)
     except ValidationError as error:
+        if error.error_count() > _MOST_ERRORS:
+            raise _refuse(path or "body", f"breaks more than {_MOST_ERRORS} rules") from None
         raise explain(error.errors(include_input=False, include_url=False), path) from None
 
 
 def parse_item(kind: Kind, data: Any, settings: Settings, path: str = "") -> AnyInput:
     """Return an input of the kind; InvalidInput when it breaks a rule or a limit."""
+    _check_turns_around(data, settings, path)
     item = parse_form(_FORMS[kind], data, path)
     check_limits(item, settings, path)
     return item
@@ -128,21 +165,42 @@ def parse_batch(kind: Kind, data: Any, settings: Settings) -> list[BatchItem]:
         raise _refuse("items", "must not be empty")
     if len(items) > settings.max_batch_items:
         raise _refuse("items", f"has more than {settings.max_batch_items} items; use a stream")
-    return [
-        parse_batch_item(kind, item, settings, f"items.{index}") for index, item in enumerate(items)
-    ]
+    parsed: list[BatchItem] = []
+    for index, item in enumerate(items):
+        items[index] = None  # it is held once: as it came, or as an input
+        parsed.append(parse_batch_item(kind, item, settings, f"items.{index}"))
+    return parsed
+
+
+def parse_dialogue(data: Any, settings: Settings) -> Dialogue:
+    """Return a dialogue; InvalidInput names the first fields that break a rule or a limit."""
+    turns = data.get("turns") if isinstance(data, dict) else None
+    if not isinstance(turns, list):
+        return parse_form(Dialogue, data)
+    if len(turns) > settings.max_dialogue_turns:
+        raise _refuse("turns", f"has more than {settings.max_dialogue_turns} turns")
+    reasons: list[Reason] = []
+    for index, turn in enumerate(turns):
+        turns[index] = None  # it is held once: as it came, or as a turn
+        try:
+            turns[index] = spoken = parse_form(SpokenTurn, turn, f"turns.{index}")
+            check_limits(spoken, settings, f"turns.{index}")
+        except InvalidInput as error:
+            reasons += error.reasons
+            if len(reasons) >= _MOST_REASONS:
+                break
+    if reasons:
+        raise InvalidInput(_BROKEN_RULE, reasons=reasons[:_MOST_REASONS])
+    return parse_form(Dialogue, data)
 
 
 def check_limits(item: Problem | Turn, settings: Settings, path: str = "") -> None:
-    """Raise InvalidInput when a text is too long or has too many turns around it."""
+    """Raise InvalidInput when a text of it is too long."""
     reasons: list[Reason] = []
     limit = settings.max_text_characters
     texts = [("text", item.text)]
     if isinstance(item, DialogueTurn):
         for name, turns in (("previous", item.previous), ("following", item.following)):
-            if len(turns) > settings.max_context_turns:
-                rule = f"has more than {settings.max_context_turns} turns"
-                reasons.append(Reason(_join(path, name), rule))
             texts += [(f"{name}.{index}.text", turn.text) for index, turn in enumerate(turns)]
     for field, text in texts:
         if len(text) > limit:
@@ -160,13 +218,14 @@ def explain(errors: Sequence[Any], path: str = "") -> InvalidInput:
             place.pop()
             reason = "has an unknown field"
         reasons.append(Reason(_join(path, ".".join(map(str, place))) or "body", reason))
-    return InvalidInput("the input breaks a rule; `errors` names the fields", reasons=reasons)
+    return InvalidInput(_BROKEN_RULE, reasons=reasons)
 
 
 def parse_batch_item(kind: Kind, data: Any, settings: Settings, path: str = "") -> BatchItem:
     """Return an item of a batch or a stream; what is wrong with it is in the item."""
     identifier: ItemId | None = None
     try:
+        _check_turns_around(data, settings, path)
         item = parse_form(_BATCH_FORMS[kind], data, path)
         identifier = item.id
         check_limits(item, settings, path)
@@ -175,6 +234,17 @@ def parse_batch_item(kind: Kind, data: Any, settings: Settings, path: str = "") 
         if identifier is None and isinstance(data, dict):
             identifier = _read_id(data.get("id"))
         return BatchItem(identifier, error)
+
+
+def _check_turns_around(data: Any, settings: Settings, path: str) -> None:
+    """Raise InvalidInput for too many turns around one, before each of them is looked at."""
+    for name in ("previous", "following") if isinstance(data, dict) else ():
+        turns = data.get(name)
+        if isinstance(turns, list) and len(turns) > settings.max_context_turns:
+            rule = f"has more than {settings.max_context_turns} turns"
+            raise InvalidInput(
+                "the input breaks a limit", reasons=[Reason(_join(path, name), rule)]
+            )
 
 
 def _read_id(value: Any) -> ItemId | None:

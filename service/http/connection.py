@@ -30,8 +30,8 @@ class Connection(HttpToolsProtocol):
 
     uvicorn bounds only the silence after a response. A first request that never comes, and
     one that comes drop by drop (slowloris), would each hold a socket for ever, and headers
-    without end would fill the memory. What `refuse` answers gets that answer before a task
-    is made for it.
+    without end would fill the memory, before a body or, chunked, behind it. What `refuse`
+    answers gets that answer before a task is made for it.
     """
 
     def __init__(self, *, head_timeout_s: float, refuse: Refuse, **options: Any) -> None:
@@ -41,19 +41,22 @@ class Connection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._is_in_body = False
+        self._brought_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
+        self._brought_body = False
         super().data_received(data)
         # Any byte ends uvicorn's wait for a next request: an empty line, the beginning of a
         # head, or what is left of a body that was refused. Most heads come whole, and the
         # clock is then never set.
         if self._head_timer is None and self._is_idle() and not self.timeout_keep_alive_task:
             self._expect_head()
-        if self._head_timer is not None and not self._is_in_body:
+        # Between the parts of a body, and behind it, chunks have words of their own.
+        if (self._head_timer is not None or self._is_in_body) and not self._brought_body:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")
@@ -61,6 +64,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         self._is_in_body = True
+        self._head_bytes = 0
         refusal = None
         if self._may_refuse():
             refusal = self._refuse(self.url, cast(Scope, self.scope))
@@ -68,6 +72,15 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
         else:
             self._answer_refused(refusal)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_body:  # what comes behind a body speaks for nobody
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._brought_body = True
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_in_body = False

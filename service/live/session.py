@@ -45,6 +45,8 @@ from service.schemas import Options
 
 _READ_AHEAD = 8
 """Messages held while a turn is classified; more wait in the client's socket."""
+_MOST_VALUES = 8192
+"""Names and values of a message: of over a thousand turns that came before."""
 MOST_MISTAKES = 20
 """Wrong messages in a row before the session is closed."""
 
@@ -168,7 +170,7 @@ class Session:
 
     async def _answer_message(self, body: bytes) -> None:
         try:
-            data = parse_json(body, self._settings.max_json_depth)
+            data = parse_json(body, self._settings, max_values=_MOST_VALUES)
         except InvalidInput as error:
             raise _Close(CLOSE_NOT_JSON, "not-json", error) from None
         match parse_message(data):

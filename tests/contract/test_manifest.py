@@ -10,14 +10,17 @@ from pydantic import ValidationError
 
 from contract.labels import IRF, TIMSS
 from contract.manifest import (
+    DECIDING_FILES,
     MANIFEST_NAME,
     WEIGHTS_NAME,
     CheckpointError,
+    Task,
     check_disjoint,
     hash_file,
     read_manifest,
     write_manifest,
 )
+from contract.prompts import ContextWindow, Frame
 from tests.contract.examples import make_manifest, make_task
 
 
@@ -36,7 +39,6 @@ def edit(checkpoint: Path, **changes: Any) -> None:
 def test_what_was_written_is_read_again(checkpoint: Path) -> None:
     manifest = read_manifest(checkpoint)
     assert manifest == make_manifest(weights_sha256=hash_file(checkpoint / WEIGHTS_NAME))
-    assert manifest.fingerprint == manifest.weights_sha256[:12]
     assert manifest.task("irf").label_set == IRF
     with pytest.raises(KeyError):
         manifest.task("unknown")
@@ -50,6 +52,56 @@ def test_other_weights_are_refused(checkpoint: Path) -> None:
     assert read_manifest(checkpoint, verify_weights=False).name == "example"
 
 
+@pytest.mark.parametrize("name", DECIDING_FILES)
+def test_other_files_that_decide_are_refused(checkpoint: Path, name: str) -> None:
+    (checkpoint / "tokenizer.json").write_text("{}")
+    write_manifest(read_manifest(checkpoint), checkpoint)
+    (checkpoint / name).write_text('{"another": 1}')
+    with pytest.raises(CheckpointError, match=f"{name} is not the file"):
+        read_manifest(checkpoint)
+    (checkpoint / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"is not the file .*\(missing"):
+        read_manifest(checkpoint)
+
+
+DECIDED_BY_ITS_TASKS = {
+    "label_set": TIMSS.model_copy(update={"labels": tuple(reversed(TIMSS.labels))}),
+    "rows": [6, 5, 4, 3, 2, 1, 0],
+    "temperature": 2.5,
+    "biases": [0.1] * 7,
+    "training_prior": [1 / 7] * 7,
+    "conformal_thresholds": [0.2] * 7,
+    "conformal_coverage": 0.8,
+    "prompt_version": "instruct-1",
+    "max_tokens": 256,
+    "frame": Frame(before=(1,), after=(2,)),
+    "window": ContextWindow(2, 0),
+}
+
+
+def test_what_decides_an_answer_is_in_the_fingerprint(checkpoint: Path) -> None:
+    manifest = make_manifest(tasks=[make_task()], files_sha256={"config.json": "1" * 64})
+    others = [
+        manifest.model_copy(update={"weights_sha256": "1" * 64}),
+        manifest.model_copy(update={"graph_sha256": "1" * 64}),
+        manifest.model_copy(update={"files_sha256": {"config.json": "2" * 64}}),
+        *(make_manifest(tasks=[make_task(**{name: value})], files_sha256=manifest.files_sha256)
+          for name, value in DECIDED_BY_ITS_TASKS.items()),
+    ]  # fmt: skip
+    assert len({each.fingerprint for each in (manifest, *others)}) == 1 + len(others)
+    assert set(DECIDED_BY_ITS_TASKS) == set(Task.model_fields) - {"evaluation"}
+    same = {"name": "another", "created": "2027-01-01", "losses": {"x": 1}, "format_version": 1}
+    assert manifest.model_copy(update=same).fingerprint == manifest.fingerprint
+
+
+def test_a_manifest_that_names_no_files_takes_on_those_beside_it(checkpoint: Path) -> None:
+    found = set()
+    for text in ("{}", "[]"):
+        (checkpoint / "tokenizer.json").write_text(text)
+        found.add(read_manifest(checkpoint).fingerprint)
+    assert len(found) == 2
+
+
 def test_missing_files_are_named(checkpoint: Path) -> None:
     (checkpoint / WEIGHTS_NAME).unlink()
     with pytest.raises(CheckpointError, match=WEIGHTS_NAME):
@@ -60,7 +112,7 @@ def test_missing_files_are_named(checkpoint: Path) -> None:
 
 
 def test_a_newer_format_is_refused_even_if_its_form_is_unknown(checkpoint: Path) -> None:
-    edit(checkpoint, format_version=3, a_new_field=1)
+    edit(checkpoint, format_version=4, a_new_field=1)
     with pytest.raises(CheckpointError, match="update NCAL Serve"):
         read_manifest(checkpoint)
 

@@ -12,7 +12,15 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.inputs import AnyInput
-from contract.manifest import GRAPH_NAME, WEIGHTS_NAME, Manifest, Task, hash_file, write_manifest
+from contract.manifest import (
+    GRAPH_NAME,
+    WEIGHTS_NAME,
+    Manifest,
+    Task,
+    hash_deciding_files,
+    hash_file,
+    write_manifest,
+)
 from contract.prompts import Prompt
 from training.checkpoints.onnx_graph import write_graph
 from training.checkpoints.parity import prove_parity
@@ -48,6 +56,7 @@ def export_checkpoint(
             data_sha256=fingerprint_sources([*recipe.sources, *recipe.support]),
             weights_sha256=hash_file(staging / WEIGHTS_NAME),
             graph_sha256=graph,
+            files_sha256=hash_deciding_files(staging),
             parity=prove_parity(staging, prompts, [task.rows for task in tasks]),
         )
         write_manifest(manifest, staging)

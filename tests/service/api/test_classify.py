@@ -47,7 +47,7 @@ async def test_a_problem_gets_the_answer_that_the_scores_imply() -> None:
     label = TIMSS.labels[best]
     names = {"name_en": label.name_en, "name_zh": label.name_zh, "group": label.group}
     assert names == {name: answer[name] for name in names}
-    assert answer["model"] == {"name": "example", "fingerprint": "0" * 12}
+    assert answer["model"] == {"name": "example", "fingerprint": make_manifest().fingerprint}
     assert (answer["prior"], answer["was_cut"], answer["task"]) == ("uniform", False, "timss")
     assert set(answer).isdisjoint({"logits", "top", "prediction_set"})
 
@@ -293,7 +293,7 @@ async def test_any_task_of_a_manifest_is_served_under_its_name() -> None:
         same = await service.client.post("/classify/problem", json=PROBLEM)
         listed = await service.client.get("/labels")
     assert set(response.json()["probabilities"]) == {"remember", "apply", "create"}
-    assert response.json()["model"] == {"name": "custom", "fingerprint": "1" * 12}
+    assert response.json()["model"] == {"name": "custom", "fingerprint": custom.fingerprint}
     assert batch.json()["results"][0]["prediction"] == response.json()
     assert builtin.json() == same.json()
     paths = {task["task"]: task["path"] for task in listed.json()["tasks"]}

@@ -15,6 +15,7 @@ from service.settings import Settings
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
 
+LIMITS = Settings()
 JSON = {"content-type": "application/json"}
 PROBLEM = json.dumps({"text": "三加四是多少？"}).encode()
 DEEP = b"[" * 5000 + b"]" * 5000
@@ -199,7 +200,7 @@ item_like = st.fixed_dictionaries(
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     try:
-        parse_json(body, 16)
+        parse_json(body, LIMITS, max_values=1000)
     except InvalidInput as error:
         assert error.reasons[0].field == "body"
 
@@ -207,10 +208,9 @@ def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["problem", "dialogue-turn"]), json_values | item_like)
 def test_any_value_is_an_input_or_refused(kind: Any, value: Any) -> None:
-    limits = Settings()
     try:
-        assert parse_item(kind, value, limits).text.strip()
+        assert parse_item(kind, value, LIMITS).text.strip()
     except InvalidInput as error:
         assert error.reasons
-    (item,) = parse_batch(kind, {"items": [value]}, limits)
+    (item,) = parse_batch(kind, {"items": [value]}, LIMITS)
     assert isinstance(item.id, int | str | None) and not isinstance(item.id, bool)

@@ -83,8 +83,54 @@ async def test_the_rest_of_a_refused_body_is_no_head() -> None:
         reader, writer = await open_connection(address)
         writer.write(b"GET /nowhere HTTP/1.1\r\nHost: here\r\nContent-Length: 300000\r\n\r\n")
         assert await read_answer(reader) == b"HTTP/1.1 404 Not Found"
-        writer.write(b"x" * 300_000 + HEAD + b"\r\n")
+        writer.write(b"x" * 299_000)
+        await asyncio.sleep(0.1)
+        writer.write(b"x" * 1000 + HEAD + b"\r\n")
         assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.close()
+
+
+async def test_the_last_part_of_a_body_that_is_refused_on_the_way_is_no_head() -> None:
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        body = b"[" * 450_000
+        writer.write(POST.replace(b'14\r\n\r\n{"text": ', b"450000\r\n\r\n") + body)
+        assert await read_answer(reader) == b"HTTP/1.1 422 Unprocessable Entity"
+        await asyncio.sleep(0.1)
+        writer.write(HEAD + b"\r\n")
+        assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.close()
+
+
+CHUNKED = (
+    b"POST /classify/problem HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+BODY = b'd\r\n{"text": "x"}\r\n'
+
+
+async def test_what_stands_behind_a_chunked_body_is_no_header() -> None:
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        writer.write(CHUNKED + BODY + b"0\r\nX-Request-Timeout: x\r\n\r\n")
+        assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.close()
+
+
+@pytest.mark.parametrize("line", [b"X-Long: 1\r\n", b"1" * 1000, b"X-Long: " + b"1" * 1000])
+@pytest.mark.parametrize("begun", [b"0\r\n", b"1;"])
+async def test_trailers_without_end_are_refused(begun: bytes, line: bytes) -> None:
+    """And words that belong to a chunk: neither is body, and neither has a limit of its own."""
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        writer.write(CHUNKED + BODY + begun)
+        answer = asyncio.create_task(reader.readline())
+        for _ in range(2_000_000 // len(line)):
+            if answer.done():
+                break
+            writer.write(line)
+            await asyncio.sleep(0)
+        assert (await asyncio.wait_for(answer, 30)).startswith(b"HTTP/1.1 400 ")
         writer.close()
 
 

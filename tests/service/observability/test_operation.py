@@ -21,6 +21,7 @@ from service.observability.logs import JsonFormatter, describe_fault
 from service.observability.metrics import MODES, Metrics
 from service.readiness import Readiness
 from service.settings import Settings
+from tests.contract.examples import make_manifest
 from tests.service.fake_service import FakeService, run_fake_service
 
 PROBLEM = {"text": "小红有七支铅笔，又买了三支，一共有几支？"}
@@ -264,7 +265,7 @@ async def test_metrics_count_what_happened() -> None:
     for stage in ("queue", "tokenize", "inference"):
         assert grown("ncal_stage_duration_seconds_count", stage=stage) == 3
     assert after['ncal_training_prior{"label": "recall", "task": "timss"}'] == pytest.approx(1 / 28)
-    info = {"model": "example", "fingerprint": "0" * 12, "task": "irf"}
+    info = {"model": "example", "fingerprint": make_manifest().fingerprint, "task": "irf"}
     assert after["ncal_model_info" + json.dumps(info, sort_keys=True)] == 1
     assert after["ncal_build_info" + json.dumps({"engine": "none", "version": __version__})] == 1
 

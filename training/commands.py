@@ -48,6 +48,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     _add_export(add("export", _export, "Write the checkpoint of a finished run, training nothing"))
     _add_recipe(add("report", _report, "Write the report again from kept folds"))
     _add_evaluate(add("evaluate", _evaluate, "Measure a finished checkpoint on labelled files"))
+    _add_behaviour(add("behaviour", _behaviour, "Put a checkpoint to the behavioural tests"))
     _add_calibrate(
         add("calibrate", _calibrate, "Refit temperature, biases and thresholds on labelled files")
     )
@@ -121,6 +122,19 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output", type=Path, metavar="DIR", help="write JSON, Markdown and PNG into this folder"
     )
+
+
+def _add_behaviour(command: argparse.ArgumentParser) -> None:
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="what `train` wrote")
+    command.add_argument(
+        "--tests",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="JSON lines in the form of training/written/behaviour (those)",
+    )
+    command.add_argument("--failures", action="store_true", help="list each test that fails")
 
 
 def _add_calibrate(command: argparse.ArgumentParser) -> None:
@@ -259,6 +273,12 @@ def _evaluate(options: Namespace) -> None:
         training=options.train,
         output=options.output,
     )
+
+
+def _behaviour(options: Namespace) -> None:
+    from training.evaluation.behaviour import measure_behaviour
+
+    print(measure_behaviour(options.checkpoint, options.tests, failures=options.failures))
 
 
 def _calibrate(options: Namespace) -> None:

@@ -3,6 +3,7 @@
 import re
 
 from service.settings import Settings
+from tests.docs.application import check_install
 from tests.docs.containers import check_docker, check_kubectl
 from tests.docs.curl import check_curl
 from tests.docs.makefile import check_make
@@ -12,7 +13,7 @@ from tests.docs.shell import Command, read_commands
 
 _OTHERS = frozenset({"apt", "git", "pre-commit", "printf"})
 """Programs that are not ours and need no check."""
-_PROGRAMS = re.compile(r"(make|curl|docker|kubectl|ncal|python3?|\.venv(-gpu)?/bin/\w+) ")
+_PROGRAMS = re.compile(r"(make|curl|docker|kubectl|ncal|pipx|uv|python3?|\.venv(-gpu)?/bin/\w+) ")
 _STANDS_FOR = re.compile(r"…|\.\.\.|\b(COMMAND|NAME)\b")
 _ENVIRONMENT = frozenset({"HF_ENDPOINT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL"})
 
@@ -52,6 +53,8 @@ async def check_command(command: Command, shown: str = "") -> list[str]:
         faults += check_kubectl(command.words)
     elif program == "ncal":
         faults += check_ncal(command.words)
+    elif program in ("pipx", "uv"):
+        faults += check_install(command.words)
     elif re.fullmatch(r"python3?|.*/bin/\w+", program):
         faults += check_python(command.words)
     elif program not in _OTHERS:

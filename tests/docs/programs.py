@@ -53,6 +53,8 @@ def check_module(module: str, arguments: list[str]) -> list[str]:
     if module in _TOOLS or module == "deploy":
         missing = importlib.util.find_spec(module) is None
         return [f"{name}: is not installed"] if missing else []
+    if module == "ncal":
+        return check_ncal(("ncal", *arguments))
     check = _PARSERS.get(module)
     if check is None and module.startswith("benchmarks."):
         return _catch(name, lambda: _parse_benchmark(module, arguments))

@@ -18,7 +18,7 @@ def test_the_pages_hold_commands() -> None:
     """Or the test above could not fail."""
     blocks = [block for page in PAGES for block in page.blocks if block.language == "sh"]
     programs = [command.words[0] for block in blocks for command in read_commands(block.text)]
-    assert {"make", "curl", "docker", "kubectl", ".venv/bin/python"} <= set(programs)
+    assert {"make", "curl", "docker", "kubectl", "ncal", "uv", ".venv/bin/python"} <= set(programs)
 
 
 def test_both_readmes_have_the_same_commands() -> None:

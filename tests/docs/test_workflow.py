@@ -29,7 +29,7 @@ def test_actions_are_pinned_to_a_version() -> None:
 
 def test_steps_name_files_that_exist() -> None:
     commands = [step["run"] for step in list_steps() if "run" in step]
-    names = re.findall(r"(?<![\w/])(?:tests|\.ci)/[\w/]+", " ".join(commands))
+    names = re.findall(r"(?<![\w/])(?:tests|\.ci)/[\w/]+(?:\.\w+)?", " ".join(commands))
     assert ".ci/run" in names
     assert [name for name in names if not (ROOT / name).exists()] == []
 

@@ -61,6 +61,7 @@ _TRAINING = {
     "crossvalidate": "Measure a recipe by cross-validation and report",
     "report": "Write the report again from kept folds",
     "baseline": "Measure TF-IDF with logistic regression on the same folds",
+    "mixes": "Simulate what priors do to the baseline's answers in batches",
     "ablate": "Compare presets over seeds on the same folds",
     "pretrain": "Train a small decoder from nothing on unlabelled text",
 }

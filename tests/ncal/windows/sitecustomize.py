@@ -16,7 +16,7 @@ MISSING = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty",
 SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE", "SIGQUIT", "SIGCHLD")
 FUNCTIONS = (
     "fork", "forkpty", "getuid", "geteuid", "getpgid", "killpg", "nice", "sched_getaffinity",
-    "sched_setaffinity", "setpriority", "setsid", "statvfs", "getloadavg", "sysconf",
+    "sched_setaffinity", "setsid", "statvfs", "getloadavg", "sysconf",
 )  # fmt: skip
 
 

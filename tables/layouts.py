@@ -92,7 +92,9 @@ def recognise_layout(columns: Sequence[str], sample: Sequence[Sequence[Any]]) ->
         names.setdefault(name.strip().lower(), name)
     for known in _LAYOUTS:
         if known.columns <= names.keys():
-            roles = {role: names[name] for role, name in known.roles.items() if name in names}
+            roles: dict[str, Any] = {
+                role: names[name] for role, name in known.roles.items() if name in names
+            }
             return ColumnMapping(kind=known.kind, layout=known.layout, **roles)
     for place, name in enumerate(columns):
         if any(END_OF_TURN in (spell(cells[place]) or "") for cells in sample):

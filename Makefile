@@ -31,7 +31,7 @@ SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadsco
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help setup serve label test test-fast lint typecheck pytest format lock checkpoint benchmark \
-        benchmark-training pictures fuzz soak audit clean environment dev-environment
+        benchmark-training pictures fuzz soak audit sbom clean environment dev-environment
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,9 +90,17 @@ soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS
 	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)
 
 audit: dev-environment ## Look the locked versions up in the advisory database.
-	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/cpu.txt
-	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/vllm.txt
-	@$(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/dev.txt
+	@for lock in cpu gpu vllm dev; do \
+	  $(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/$$lock.txt || exit 1; \
+	done
+
+sbom: dev-environment ## Write what images and environments are made of, as CycloneDX, to build/sbom.
+	@mkdir -p build/sbom
+	@for lock in cpu gpu vllm torch-cpu dev; do \
+	  $(RUN) -W ignore -m cyclonedx_py requirements deploy/setup/locks/$$lock.txt \
+	    --pyproject pyproject.toml --mc-type application --output-format JSON \
+	    --output-reproducible --output-file build/sbom/$$lock.cdx.json || exit 1; \
+	done
 
 clean: ## Remove environments and everything that was built.
 	@rm -rf .venv .venv-gpu build ncal_serve.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -8,17 +8,25 @@ from typing import get_args
 from contract.inputs import Speaker
 from contract.interaction import DialogueMode
 from engine.checkpoint import BUNDLED_CHECKPOINT
+from tables.files import SUFFIXES
+from tables.table import FORMATS
 
 
 def parse_arguments(arguments: Sequence[str]) -> Namespace:
     """Parse the command line; wrong options end the process with status 2, as ever."""
     parser = ArgumentParser(
         prog="ncal label",
-        description="Label every row of a file: with a column that says who speaks each is a turn "
+        description="Label every row of files: with a column that says who speaks each is a turn "
         "of a dialogue, without one a maths problem. What was broken off goes on when the same "
         "command is run again.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help=".csv, .tsv or .jsonl")
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=f"or a folder of them: {', '.join(SUFFIXES)}",
+    )
     _add_columns(parser)
     _add_answers(parser)
     _add_output(parser)
@@ -28,12 +36,13 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
 
 def _add_columns(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("the file").add_argument
-    add("--text", default="text", metavar="COLUMN", help="the problem, or what is said (text)")
-    add("--speaker", metavar="COLUMN", help="who says it (speaker)")
+    add("--sheet", help="of a workbook (the first that is shown)")
+    add("--text", metavar="COLUMN", help="the problem, or what is said (recognised)")
+    add("--speaker", metavar="COLUMN", help="who says it (recognised)")
     add(
         "--dialogue",
         metavar="COLUMN",
-        help="neighbours with the same value are one dialogue (dialogue; without it all rows are)",
+        help="neighbours with the same value are one dialogue (recognised; else all rows are)",
     )
     add(
         "--compare",
@@ -49,7 +58,7 @@ def _add_columns(parser: ArgumentParser) -> None:
             help=f"what the speaker's column calls a {speaker}; may be repeated",
         )
     add("--encoding", help="of the file and of what is written (recognised)")
-    add("--delimiter", help="of CSV (a comma; in .tsv a tab)")
+    add("--delimiter", help="of CSV (recognised; in .tsv a tab)")
 
 
 def _add_answers(parser: ArgumentParser) -> None:
@@ -73,7 +82,13 @@ def _add_answers(parser: ArgumentParser) -> None:
 
 def _add_output(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("what is written").add_argument
-    add("--output", type=Path, metavar="FILE", help="NAME.labelled.csv beside NAME.csv by default")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="NAME.labelled.csv beside NAME.csv by default; of several files a folder",
+    )
+    add("--format", choices=FORMATS, help="that of the file by default, of a transcript csv")
     add("--prefix", default="ncal_", help="of the added columns (ncal_)")
     add(
         "--structure",
@@ -81,6 +96,21 @@ def _add_output(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="also the IRF structure of each dialogue, as JSON lines",
     )
+    add(
+        "--review",
+        type=Path,
+        metavar="FILE",
+        help="also what a person should look at, least sure first, and a random sample of the "
+        "rest; .xlsx, .csv or .jsonl",
+    )
+    add(
+        "--review-sample",
+        type=int,
+        default=50,
+        metavar="ROWS",
+        help="how many of the rest (50)",
+    )
+    add("--seed", type=int, default=0, help="of that sample (0)")
     add("--overwrite", action="store_true", help="replace an output that exists")
     add("--restart", action="store_true", help="forget what an earlier run has begun")
 

@@ -2,21 +2,17 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from contract.inputs import Kind, Speaker, Turn
 from contract.interaction import DialogueMode, cut_windows
 from contract.prompts import ContextWindow
 from tables.errors import FileError
-from tables.table import Row, Table
+from tables.speakers import assign_speakers
+from tables.table import Row, Table, spell
 
-SPEAKERS: Mapping[str, Speaker] = MappingProxyType({
-    **dict.fromkeys(("teacher", "tutor", "t", "老师", "教师", "师"), "teacher"),
-    **dict.fromkeys(("student", "pupil", "s", "ss", "学生", "同学", "生"), "student"),
-})  # fmt: skip
-"""How transcripts name the two; case does not matter."""
 _SHOWN = 5  # unknown names in a message
+_MOST_NAMES = 10_000  # of speakers; a column with more holds something else
 
 
 class Columns(NamedTuple):
@@ -34,6 +30,8 @@ class Reading(NamedTuple):
     kind: Kind
     columns: Columns
     speakers: Mapping[str, Speaker]
+    """Who is who: names as the file has them, once `check_rows` has seen them; those that the
+    command was told, in lower case, before."""
     window: ContextWindow
     mode: DialogueMode
 
@@ -52,16 +50,37 @@ def make_items(table: Table, reading: Reading) -> Iterator[dict[str, Any] | None
         yield from _make_turns(table, rows, reading)
 
 
-def check_rows(table: Table, reading: Reading) -> int:
-    """Read all rows once and return how many there are; FileError for what is wrong with them."""
+def check_rows(table: Table, reading: Reading) -> tuple[int, Reading]:
+    """Read all rows once and return how many there are, and the reading with who is who.
+
+    FileError for what is wrong with them.
+    """
     _check_columns(table, reading)
-    unknown: dict[str, int] = {}
+    names: dict[str, int] = {}
     count = texts = 0
     for count, row in enumerate(table.rows(), 1):  # noqa: B007
         text = read_text(table, row, reading.columns.text)
         texts += bool(text)
-        if reading.kind == "dialogue-turn" and text and not find_speaker(table, row, reading):
-            unknown.setdefault(read_text(table, row, reading.columns.speaker), row.line)
+        if reading.kind == "dialogue-turn" and text:
+            names.setdefault(read_text(table, row, reading.columns.speaker), row.line)
+            if len(names) > _MOST_NAMES:
+                raise FileError(
+                    f"{table.path}: column {reading.columns.speaker} has more than "
+                    f"{_MOST_NAMES:,} names; say with --speaker which one says who speaks"
+                )
+    if not count:
+        raise FileError(f"{table.path}: has no rows")
+    if not texts:
+        raise FileError(
+            f"{table.path}: no row has a text in {reading.columns.text}; name its column with "
+            "--text"
+        )
+    speakers = assign_speakers(names, reading.speakers)
+    _check_speakers(table, reading, {name: names[name] for name in names if name not in speakers})
+    return count, reading._replace(speakers=speakers)
+
+
+def _check_speakers(table: Table, reading: Reading, unknown: Mapping[str, int]) -> None:
     if unknown:
         names = ", ".join(
             f"{repr(name) if name else 'nothing'} (line {line})"
@@ -71,14 +90,6 @@ def check_rows(table: Table, reading: Reading) -> int:
             f"{table.path}: column {reading.columns.speaker} says who speaks, and has {names}; say "
             "which they are with --teacher NAME and --student NAME"
         )
-    if not count:
-        raise FileError(f"{table.path}: has no rows")
-    if not texts:
-        raise FileError(
-            f"{table.path}: no row has a text in {reading.columns.text}; name its column with "
-            "--text"
-        )
-    return count
 
 
 def find_dialogue(row: Row, reading: Reading) -> Any:
@@ -89,7 +100,7 @@ def find_dialogue(row: Row, reading: Reading) -> Any:
 
 def find_speaker(table: Table, row: Row, reading: Reading) -> Speaker | None:
     """Who speaks in a row; None if the name is not known."""
-    return reading.speakers.get(read_text(table, row, reading.columns.speaker).casefold())
+    return reading.speakers.get(read_text(table, row, reading.columns.speaker))
 
 
 def read_text(table: Table, row: Row, column: str) -> str:
@@ -97,9 +108,9 @@ def read_text(table: Table, row: Row, column: str) -> str:
     value = row.values.get(column)
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise FileError(f"{table.path}:{row.line}: {column} must be a text")
-    return value.strip()
+    if not isinstance(value, str) and table.format in ("jsonl", "json"):
+        raise FileError(f"{table.place(row.line)}: {column} must be a text")
+    return (spell(value) or "").strip()
 
 
 def _make_turns(

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from labelling.client import Client, ServedTask
 from labelling.items import Reading, make_items
 from labelling.journal import Answer, Journal
-from labelling.output import to_answer
 from tables.table import Table
 
 _BATCH_ITEMS = 256
@@ -43,6 +42,7 @@ class Job(NamedTuple):
             "speakers": dict(self.reading.speakers),
             "encoding": self.table.encoding,
             "delimiter": self.table.delimiter,
+            "sheet": self.table.sheet,
         }
 
 
@@ -64,10 +64,27 @@ def label_rows(job: Job, journal: Journal, client: Client) -> None:
         while waiting:
             journal.add(waiting.popleft().result())
             progress.tell(journal.done)
-    finally:
+    except BaseException:
         client.stop()  # what is left now is not wanted any more
+        raise
+    finally:
         pool.shutdown(cancel_futures=True)
         progress.end()
+
+
+def to_answer(result: dict[str, Any]) -> Answer:
+    """What is kept of a result of the service: what it says under the uniform prior, of which
+    `labelling.mixes` makes the label."""
+    if result["status"] == "error":
+        error = result["error"]
+        reasons = [each["reason"] for each in error.get("errors") or ()]
+        return {"error": "; ".join(reasons) or error["detail"]}
+    prediction = result["prediction"]
+    return {
+        "prediction_set": prediction["prediction_set"],
+        "was_cut": prediction["was_cut"],
+        "probabilities": prediction["probabilities"],
+    }
 
 
 def _classify(client: Client, job: Job, batch: list[dict[str, Any] | None]) -> list[Answer]:

@@ -1,66 +1,63 @@
 """Keeps every answer as soon as it is there, so that a file that was broken off goes on.
 
 A file of JSON lines beside the output: first what the answers belong to, then one answer a
-row, in the order of the rows. A line that was torn by a crash is not counted.
+row, in the order of the rows and with the number of the row. A line that was torn by a crash is
+not counted. While it is open it is locked: two runs on one file would take each other's rows.
 """
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from tables.errors import FileError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 Answer = dict[str, Any]
+_ROW = "row"
+_REMEDY = "label it as before, or begin anew with --restart"
+_LOCK_AT = 1 << 40  # a byte far behind the content: Windows keeps others from reading it
 
 
 class Journal:
     """The answers so far; use it as a context manager."""
 
-    def __init__(self, path: Path, done: int) -> None:
-        self._path = path
+    def __init__(self, path: Path, file: IO[bytes], done: int) -> None:
+        self._path, self._file = path, file
         self.done = done
         """Rows with an answer."""
-        try:
-            self._file = path.open("ab")
-        except OSError as error:
-            raise _explain(path, error) from error
 
     @classmethod
     def open(cls, path: Path, job: dict[str, Any], *, restart: bool) -> Self:
         """Go on with the journal of this job, or begin one.
 
         `job` says what the answers belong to: file, task, options, model. FileError if the
-        journal there is another's, unless it shall be begun anew.
+        journal there is another's, unless it shall be begun anew, or another run has it open.
         """
         head = json.dumps(job, ensure_ascii=False).encode() + b"\n"
         try:
-            if restart or not path.exists():
-                path.write_bytes(head)
-                return cls(path, 0)
-            with path.open("r+b") as file:
-                first = file.readline()
-                if not first.endswith(b"\n"):  # killed while it was begun
-                    file.truncate(0)
-                    file.write(head)
-                    return cls(path, 0)
-                if first != head:
-                    raise FileError(f"{path}: {_compare(first, job)}")
-                done, whole = 0, file.tell()
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    done, whole = done + 1, whole + len(line)
-                file.truncate(whole)
-            return cls(path, done)
+            file = _open_locked(path)
+            try:
+                return cls(path, file, _go_on(path, file, head, job, restart=restart))
+            except BaseException:
+                file.close()
+                raise
         except OSError as error:
             raise _explain(path, error) from error
 
     def add(self, answers: Sequence[Answer]) -> None:
         """Keep the answers to the next rows; on the disk when this returns."""
-        lines = [json.dumps(answer, ensure_ascii=False).encode() + b"\n" for answer in answers]
+        lines = [
+            json.dumps({_ROW: row, **answer}, ensure_ascii=False).encode() + b"\n"
+            for row, answer in enumerate(answers, self.done)
+        ]
         try:
             self._file.write(b"".join(lines))
             self._file.flush()
@@ -74,11 +71,14 @@ class Journal:
         with self._path.open("rb") as file:
             next(file)
             for line in file:
-                yield json.loads(line)
+                answer: Answer = json.loads(line)
+                del answer[_ROW]
+                yield answer
 
     def remove(self) -> None:
         """The labelled file is written: the answers stand there now."""
-        self._file.close()  # Windows removes no file that is open
+        if sys.platform == "win32":  # where nothing that is open can be removed
+            self._file.close()
         self._path.unlink()
 
     def __enter__(self) -> Self:
@@ -89,14 +89,70 @@ class Journal:
             self._file.close()
 
 
+def _open_locked(path: Path) -> IO[bytes]:
+    """Open for reading and appending, by nobody else; FileError if another run has it."""
+    while True:
+        file = path.open("a+b")
+        try:
+            _lock(file)
+            # Whoever had it before may have finished and removed it in between.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except OSError as error:
+            file.close()
+            raise FileError(
+                f"{path}: another run labels this file; wait for it, or choose another --output"
+            ) from error
+        file.close()
+
+
+def _lock(file: IO[bytes]) -> None:
+    if sys.platform == "win32":
+        file.seek(_LOCK_AT)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _go_on(path: Path, file: IO[bytes], head: bytes, job: dict[str, Any], *, restart: bool) -> int:
+    """How many rows have an answer; what is left of a torn line is cut off."""
+    file.seek(0)
+    first = b"" if restart else file.readline()
+    if not first.endswith(b"\n"):  # new, or killed while it was begun
+        file.truncate(0)
+        file.write(head)
+        file.flush()
+        return 0
+    if first != head:
+        raise FileError(f"{path}: {_compare(first, job)}")
+    done, whole = 0, file.tell()
+    for line in file:
+        if not line.endswith(b"\n"):
+            break
+        _check_row(path, line, done)
+        done, whole = done + 1, whole + len(line)
+    file.truncate(whole)
+    return done
+
+
+def _check_row(path: Path, line: bytes, row: int) -> None:
+    try:
+        found = json.loads(line)[_ROW]
+    except (ValueError, TypeError, KeyError):
+        found = None
+    if found != row:
+        raise FileError(
+            f"{path}: line {row + 2} is not the answer to row {row + 1}; begin anew with --restart"
+        )
+
+
 def _compare(first: bytes, job: dict[str, Any]) -> str:
-    remedy = "label it as before, or begin anew with --restart"
     try:
         before: dict[str, Any] = json.loads(first)
         names = [name for name in before | job if before.get(name) != job.get(name)]
     except (ValueError, TypeError):
-        return f"is no journal of this command; {remedy}"
-    return f"was begun with another {', '.join(names)}; {remedy}"
+        return f"is no journal of this command; {_REMEDY}"
+    return f"was begun with another {', '.join(names)}; {_REMEDY}"
 
 
 def _explain(path: Path, error: OSError) -> FileError:

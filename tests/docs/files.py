@@ -9,7 +9,8 @@ import yaml
 from tests.docs.pages import ROOT
 
 READERS_OWN = frozenset({
-    "DIR", "lesson.csv", "lesson.irf.jsonl", "my.csv", "my.yaml", "path/to/checkpoint",
+    "DIR", "labelled", "lesson.csv", "lesson.irf.jsonl", "lesson.xlsx", "lessons", "more.xlsx",
+    "problems.xlsx", "review.xlsx", "my.csv", "my.yaml", "path/to/checkpoint",
     "path/to/new-checkpoint", "problems.csv", "secrets/api-keys",
 })  # fmt: skip
 """Names in examples that stand for a file of whoever reads."""

@@ -23,7 +23,7 @@ def read_words(*variables: str) -> list[str]:
 
 def test_make_label_serves_the_bundled_checkpoint() -> None:
     options = parse_arguments(read_words())
-    assert options.file == Path("my problems.csv") and options.url is None
+    assert options.file == [Path("my problems.csv")] and options.url is None
     assert options.checkpoint == BUNDLED_CHECKPOINT
 
 

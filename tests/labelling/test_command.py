@@ -1,24 +1,26 @@
 """`python -m labelling` against the real server around a fake engine."""
 
 import asyncio
-import csv
 import json
 import resource
 from collections import Counter
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Event
 
 import pytest
 from sklearn.metrics import cohen_kappa_score
 from starlette.types import Receive, Scope, Send
 
 from contract.labels import TIMSS
-from labelling import job, mixes
-from labelling.agreement import measure_agreement
+from labelling import command, job, mixes
 from labelling.command import main
+from labelling.own_service import OwnService
+from labelling.results.agreement import measure_agreement
 from service.access.api_keys import ApiKeys, make_key
 from tests.contract.examples import make_manifest
+from tests.labelling.runs import label, read_csv, served, write_csv
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
 
@@ -32,28 +34,6 @@ TURNS = [
     ("2", "student", "七。"),
 ]
 GIVEN = ",".join([f"{TIMSS.ids[0]}:0.4", *(f"{label}:0.1" for label in TIMSS.ids[1:])])
-
-
-@asynccontextmanager
-async def served(**changes: Any) -> Any:
-    """A service and its address."""
-    async with run_fake_service(**changes) as service, serve(service.app) as address:
-        yield service, f"http://{address}"
-
-
-async def label(*arguments: object) -> int:
-    return await asyncio.to_thread(main, [str(each) for each in arguments])
-
-
-def write_csv(path: Path, header: str, *rows: tuple[str, ...]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header.split(","), *rows])
-    return path
-
-
-def read_csv(path: Path, **options: Any) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, **options))
 
 
 def write_problems(folder: Path, count: int = 7) -> Path:
@@ -304,6 +284,27 @@ async def test_a_busy_service_is_asked_again_when_it_says(tmp_path: Path) -> Non
             assert await label(write_problems(tmp_path), "--url", f"http://{address}") == 0
     assert refusals == 0
     assert all(row["ncal_label"] for row in read_csv(tmp_path / "problems.labelled.csv"))
+
+
+async def test_patience_with_a_service_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it the command would wait its 300 seconds, and this test fail for its time."""
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"detail": "busy"}'})
+
+    async with serve(busy) as address:
+
+        @contextmanager
+        def run_service(checkpoint: Path) -> Iterator[OwnService]:
+            yield OwnService(f"http://{address}", Event())
+
+        monkeypatch.setattr(command, "run_service", run_service)
+        async with asyncio.timeout(60):
+            assert await label(write_problems(tmp_path), "--patience", "0") == 1
+    assert "answers 503: busy; run the same command to go on" in capsys.readouterr().err
 
 
 async def test_an_item_that_is_refused_costs_no_other_its_label(tmp_path: Path) -> None:

@@ -3,23 +3,39 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from contract.interaction import LabelledTurn, describe_structure
 from contract.priors import Mix
-from labelling.agreement import measure_agreement
 from labelling.client import ServedTask
-from labelling.items import Reading, find_dialogue, find_speaker, read_text
+from labelling.items import find_dialogue, find_speaker, read_text
+from labelling.job import Job
 from labelling.journal import Answer, Journal
 from labelling.mixes import describe_mix, read_settled
+from labelling.results.agreement import measure_agreement
 from tables.errors import FileError
-from tables.table import Row, Table
+from tables.files import write_table
+from tables.table import Row, Table, spell
 from tables.whole_file import open_whole
 
 _FIELDS = ("label", "confidence", "needs_review", "prediction_set", "was_cut", "error", "model")
 _DIGITS = 6  # of a probability; float32 has no more
+
+
+class Labelled(NamedTuple):
+    """A file of which every row has an answer."""
+
+    job: Job
+    journal: Journal
+    mix: Mix
+    """The class mix that labels are for."""
+
+    def read(self) -> Iterator[tuple[Row, Answer]]:
+        """The rows, each with its answer for the mix."""
+        answers = read_settled(self.journal, self.job.task, self.mix)
+        return zip(self.job.table.rows(), answers, strict=True)
 
 
 class Summary(NamedTuple):
@@ -52,88 +68,77 @@ def check_prefix(table: Table, task: ServedTask, prefix: str) -> None:
 
 def check_given(table: Table, task: ServedTask, column: str) -> None:
     """FileError unless some row of the column has a label of the task."""
-    if not any(str(row.values.get(column, "")).strip() in task.groups for row in table.rows()):
+    if not any(
+        (spell(row.values.get(column)) or "").strip() in task.groups for row in table.rows()
+    ):
         raise FileError(
             f"{table.path}: no row has a label of {task.name} in {column}; it must be one of "
             f"{', '.join(task.groups)}"
         )
 
 
-def to_answer(result: dict[str, Any]) -> Answer:
-    """What is kept of a result of the service: what it says under the uniform prior, of which
-    `labelling.mixes` makes the label."""
-    if result["status"] == "error":
-        error = result["error"]
-        reasons = [each["reason"] for each in error.get("errors") or ()]
-        return {"error": "; ".join(reasons) or error["detail"]}
-    prediction = result["prediction"]
-    return {
-        "prediction_set": prediction["prediction_set"],
-        "was_cut": prediction["was_cut"],
-        "probabilities": prediction["probabilities"],
-    }
-
-
-def write_labelled(
-    table: Table,
-    journal: Journal,
-    task: ServedTask,
-    mix: Mix,
-    path: Path,
-    *,
-    prefix: str,
-    compare: str | None,
-) -> Summary:
+def write_labelled(labelled: Labelled, path: Path, *, prefix: str, compare: str | None) -> Summary:
     """Write the rows with their labels and return what became of them.
 
     `compare` names a column with labels that people gave.
     """
+    task = labelled.job.task
     labels: Counter[str] = Counter()
     compared: Counter[tuple[str, str]] = Counter()
     failed = review = 0
 
     def add_values() -> Iterator[tuple[Row, list[Any]]]:
         nonlocal failed, review
-        for row, answer in zip(table.rows(), read_settled(journal, task, mix), strict=True):
+        for row, answer in labelled.read():
             if "error" in answer:
                 failed += 1
             else:
                 labels[answer["label"]] += 1
                 review += answer["needs_review"]
-                given = str(row.values.get(compare, "")).strip() if compare else ""
+                given = (spell(row.values.get(compare)) or "").strip() if compare else ""
                 if given in task.groups:
                     compared[given, answer["label"]] += 1
             yield row, _list_values(answer, task)
 
-    rows = table.write(path, name_columns(task, prefix), add_values())
-    return Summary(mix, rows, failed, review, labels, compared)
+    rows = write_table(labelled.job.table, path, name_columns(task, prefix), add_values())
+    return Summary(labelled.mix, rows, failed, review, labels, compared)
 
 
-def write_structure(
-    table: Table, reading: Reading, journal: Journal, task: ServedTask, mix: Mix, path: Path
-) -> None:
-    """Write the IRF structure of each dialogue, a line of JSON each; rows without text are no
-    turns. A dialogue in which a turn has no label has `null`: a gap would falsify it."""
-    pairs = zip(table.rows(), read_settled(journal, task, mix), strict=True)
+def describe_dialogues(labelled: Labelled) -> Iterator[dict[str, Any]]:
+    """Yield the IRF structure of each dialogue; rows without text are no turns.
+
+    A dialogue in which a turn has no label has None: a gap would falsify it.
+    """
+    job = labelled.job
+    table, reading, groups = job.table, job.reading, job.task.groups
+    for dialogue, group in itertools.groupby(
+        labelled.read(), lambda pair: find_dialogue(pair[0], reading)
+    ):
+        turns = [
+            (answer, speaker, text)
+            for row, answer in group
+            if (text := read_text(table, row, reading.columns.text))
+            and (speaker := find_speaker(table, row, reading))
+        ]
+        known = [
+            LabelledTurn(speaker, text, answer["label"], groups[answer["label"]])
+            for answer, speaker, text in turns
+            if "label" in answer
+        ]
+        whole = bool(turns) and len(known) == len(turns)
+        structure = describe_structure(known).model_dump() if whole else None
+        yield {"dialogue": dialogue, "turns": len(turns), "structure": structure}
+
+
+def write_structure(files: Sequence[Labelled], path: Path) -> None:
+    """Write the IRF structure of each dialogue, a line of JSON each; of several files with the
+    name of the file."""
     with open_whole(path) as file:
-        for dialogue, group in itertools.groupby(
-            pairs, lambda pair: find_dialogue(pair[0], reading)
-        ):
-            turns = [
-                (answer, speaker, text)
-                for row, answer in group
-                if (text := read_text(table, row, reading.columns.text))
-                and (speaker := find_speaker(table, row, reading))
-            ]
-            labelled = [
-                LabelledTurn(speaker, text, answer["label"], task.groups[answer["label"]])
-                for answer, speaker, text in turns
-                if "label" in answer
-            ]
-            whole = bool(turns) and len(labelled) == len(turns)
-            structure = describe_structure(labelled).model_dump() if whole else None
-            content = {"dialogue": dialogue, "turns": len(turns), "structure": structure}
-            file.write(json.dumps(content, ensure_ascii=False) + "\n")
+        for labelled in files:
+            name = {"file": str(labelled.job.table.path)} if len(files) > 1 else {}
+            for content in describe_dialogues(labelled):
+                line = json.dumps({**name, **content}, ensure_ascii=False, default=str)
+                file.write(line + "\n")
 
 
 def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:
@@ -161,11 +166,11 @@ def describe_summary(summary: Summary, task: ServedTask, prefix: str) -> str:
 
 
 def _list_values(answer: Answer, task: ServedTask) -> list[Any]:
-    """In the order of `name_columns`; empty where there is nothing."""
+    """In the order of `name_columns`; None where there is nothing."""
     known = {**answer, "model": task.model}
     probabilities = answer.get("probabilities", {})
     values = [
-        *(known.get(name, "") for name in _FIELDS),
-        *(probabilities.get(label, "") for label in task.groups),
+        *(known.get(name) for name in _FIELDS),
+        *(probabilities.get(label) for label in task.groups),
     ]
     return [round(value, _DIGITS) if isinstance(value, float) else value for value in values]

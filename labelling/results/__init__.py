@@ -1,0 +1,1 @@
+"""What is made of the answers: the labelled file, structures, a summary, a file for reviewers."""

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from docs.pictures.imports import PARTS
+from service.settings import Settings
 from tests.deploy.compose_stack import find_compose, make_readable_copy
 from tests.deploy.expressions import ROOT
 
@@ -99,7 +100,7 @@ def test_an_image_says_what_it_was_made_from(target: str) -> None:
     assert labels["licenses"] == project["license"]
 
 
-CONTAINERS = ["check", "service", "demo", "prometheus", "alertmanager", "grafana"]
+CONTAINERS = ["check", "service", "demo", "prometheus", "alertmanager", "collector", "grafana"]
 PORTS = {
     "service": "BIND_ADDRESS",
     "prometheus": "MONITORING_ADDRESS",
@@ -128,7 +129,7 @@ def test_the_list_of_containers_is_whole() -> None:
     assert set(CONTAINERS) == set(services)
     assert set(PORTS) == {name for name, service in services.items() if "ports" in service}
     optional = {name for name, service in services.items() if "profiles" in service}
-    assert optional == {"demo", "alertmanager"}
+    assert optional == {"demo", "alertmanager", "collector"}
 
 
 def test_the_service_writes_nowhere() -> None:
@@ -138,9 +139,30 @@ def test_the_service_writes_nowhere() -> None:
     assert "volumes" not in service
 
 
+def test_uploads_leave_room_for_the_service() -> None:
+    """They lie in /tmp, which is memory, as what was sent and as what is answered."""
+    service = read_compose()["services"]["service"]
+    assert service["mem_limit"].endswith(":-1g}")
+    largest = Settings.model_fields["max_upload_bytes"].default
+    assert 2 * largest * service["environment"]["NCAL_MAX_UPLOADS"] <= (1 << 30) / 4
+
+
+def test_the_collector_scrapes_the_service_and_uses_what_it_defines() -> None:
+    config = yaml.safe_load((ROOT / "deploy/opentelemetry/collector.yml").read_text("utf-8"))
+    [pipeline] = config["service"]["pipelines"].values()
+    for kind in ("receivers", "processors", "exporters"):
+        assert set(pipeline[kind]) == set(config[kind])
+    [scrape] = config["receivers"]["prometheus"]["config"]["scrape_configs"]
+    prometheus = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    assert scrape["dns_sd_configs"] == prometheus["scrape_configs"][0]["dns_sd_configs"]
+    assert scrape["job_name"] == prometheus["scrape_configs"][0]["job_name"]
+    given = read_compose()["services"]["collector"]["environment"]
+    assert set(re.findall(r"\$\{env:(\w+)\}", str(config["exporters"]))) == set(given)
+
+
 def test_what_watches_does_not_wait_for_what_it_watches() -> None:
     services = read_compose()["services"]
-    for name in ("prometheus", "alertmanager", "grafana"):
+    for name in ("prometheus", "alertmanager", "collector", "grafana"):
         assert "depends_on" not in services[name]
 
 
@@ -278,6 +300,4 @@ SETTERS = ["Dockerfile", "docker-compose.yml", *OVERRIDES, "docs/operating.md"]
 
 @pytest.mark.parametrize("file", SETTERS)
 def test_the_service_knows_the_settings_it_is_given(file: str) -> None:
-    from service.settings import Settings
-
     assert find_settings(file) <= {f"NCAL_{name.upper()}" for name in Settings.model_fields}

@@ -1,7 +1,8 @@
 """What becomes of requests under way when the engine dies, hangs, or the service is stopped.
 
 `python -m benchmarks.faults`: for each fault a fresh service under the load of 64 clients and
-a stream; prints a Markdown table of what was measured.
+a stream; prints a Markdown table of what was measured. The engine is vLLM, whose process can
+die or hang by itself.
 """
 
 import argparse
@@ -21,8 +22,9 @@ import uvloop
 
 from benchmarks.http_load import Address, StreamCut, run_stream
 from benchmarks.problems import make_problems
-from benchmarks.scenarios import CLIENTS, PROBLEM
-from benchmarks.systems import RunningService, start_service, stop_cleanly_on_sigterm
+from benchmarks.processes import stop_cleanly_on_sigterm
+from benchmarks.scenarios.bench import CLIENTS, PROBLEM
+from benchmarks.systems import RunningService, start_service
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from engine.vllm.environment import prepare_environment
 from service.settings import Settings
@@ -157,7 +159,7 @@ def main() -> int:
     for act in (kill_engine, stop_service, hang_engine):
         logs = Path(tempfile.mkdtemp(prefix="ncal-faults-"))
         # Whoever is refused for want of speed would not meet the fault.
-        with start_service(settings, logs, "--max-wait-s", "60") as service:
+        with start_service(settings, logs, "--engine", "vllm", "--max-wait-s", "60") as service:
             print(uvloop.run(measure(service, act)), flush=True)
     return 0
 

@@ -19,6 +19,8 @@ from benchmarks.samples import Sample
 
 _BROKEN = 0
 """In place of a status."""
+_REFUSED_PAUSE_S = 0.05
+_PARTS_AT_ONCE = 8
 
 
 class Connection(asyncio.Protocol):
@@ -113,6 +115,8 @@ async def run_closed_loop(
         while (due := time.perf_counter()) < end:
             status, _ = await connection.exchange(next(following))
             samples.append(Sample(due, time.perf_counter(), status))
+            if status == 503:  # as a client should: at once would be an overload of its own
+                await asyncio.sleep(_REFUSED_PAUSE_S)
         connection.close()
 
     async with asyncio.TaskGroup() as group:
@@ -202,6 +206,26 @@ async def run_batch(address: Address, path: str, texts: Sequence[str]) -> float:
     if status != 200 or f'"ok":{len(texts)}'.encode() not in body:
         raise RuntimeError(f"the batch was answered with {status}")
     return seconds
+
+
+async def run_peer_batch(address: Address, model: str, texts: Sequence[str]) -> float:
+    """Send texts to a `POST /classify` as vLLM has it, some at once; return the seconds."""
+    started = time.perf_counter()
+    parts = iter([texts[first : first + 32] for first in range(0, len(texts), 32)])
+
+    async def send() -> None:
+        connection = await address.connect()
+        for part in parts:
+            request = address.make_post("/classify", {"model": model, "input": part})
+            status, _ = await connection.exchange(request)
+            if status != 200:
+                raise RuntimeError(f"a batch was answered with {status}")
+        connection.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_PARTS_AT_ONCE):
+            group.create_task(send())
+    return time.perf_counter() - started
 
 
 async def run_one_by_one(

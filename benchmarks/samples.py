@@ -25,7 +25,11 @@ class Size:
 FULL = Size(
     turns=3, batch_items=2048, stream_items=20_000, warm_up_s=3.0, load_s=9.0, idle_requests=100
 )
-QUICK = Size(turns=1, batch_items=64, stream_items=200, warm_up_s=1.0, load_s=2.0, idle_requests=5)
+QUICK = Size(
+    turns=1, batch_items=256, stream_items=1000, warm_up_s=0.5, load_s=1.5, idle_requests=10
+)
+SMOKE = Size(turns=1, batch_items=32, stream_items=64, warm_up_s=0.1, load_s=1.0, idle_requests=2)
+"""For a test that everything runs to its end."""
 
 
 class Sample(NamedTuple):
@@ -76,3 +80,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def spread(values: Sequence[float]) -> str:
     """Return the lowest and the highest of some runs."""
     return f"{min(values):.3g} to {max(values):.3g}"
+
+
+def divide(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Return the ratios, turn by turn; 0 where a run was too short to have a value."""
+    return [one / other if other else 0.0 for one, other in zip(values, others, strict=True)]

@@ -1,114 +1,218 @@
-"""How fast the service is, beside the engine it wraps and the server that comes with it.
+"""How fast the service is, beside what else can label the same texts on the same cores.
 
 `python -m benchmarks.serving [--quick]`: all systems run at once from the same checkpoint,
-get the same texts and take turns; what counts are ratios. All have float32 and eager
-execution; the rest is as each system comes: vLLM puts engine and worker into processes of
-their own and keeps one core back from them, the service has them in one process and lets
-engine and HTTP share all cores (`--threads` and `--vllm-threads` say otherwise). The load
-generator is this process, the same for every server, on the same cores.
+get the same texts in the same precision and take turns; what counts are ratios. Each has all
+cores; the load generator is this process, on the same cores. The table of a run is printed and
+put into a file, from which `python -m benchmarks.report` puts it into docs/performance.md.
 """
 
 import argparse
+import datetime
 import gc
 import json
-import os
+import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
 
-from benchmarks import scenarios
+from benchmarks.infinity import PROGRAM
+from benchmarks.machine import (
+    Precision,
+    count_cores,
+    count_operations,
+    has_bfloat16,
+    read_processor,
+)
 from benchmarks.problems import make_problems
-from benchmarks.results import Result, make_table
-from benchmarks.samples import FULL, QUICK, Size
-from benchmarks.scenarios import Bench, render_prompts
+from benchmarks.processes import stop_cleanly_on_sigterm
+from benchmarks.results import Report
+from benchmarks.samples import FULL, QUICK, SMOKE, Size
+from benchmarks.scenarios import bulk, footprint, overload, singles
+from benchmarks.scenarios.bench import Bench, check_same_answers, render_prompts
 from benchmarks.systems import (
-    make_peer_environment,
+    start_infinity,
     start_service,
     start_vllm_serve,
     start_worker,
-    stop_cleanly_on_sigterm,
 )
 from benchmarks.worker import TASK
 from engine.checkpoint import BUNDLED_CHECKPOINT, load_checkpoints
-from engine.vllm.environment import prepare_environment
+from engine.tokenizer import CheckpointTokenizer
 from service.settings import Settings
+
+_OUTPUT = Path("build/benchmarks/serving.json")
+_SCENARIOS: dict[str, Callable[[Bench], None]] = {
+    "batch": bulk.measure_batch,
+    "singles": singles.measure_singles,
+    "idle": singles.measure_idle_latency,
+    "stream": bulk.measure_stream,
+    "overload": overload.measure_overload,
+    "memory": footprint.measure_memory,
+}
+_PEERS = ("transformers", "vllm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is measured, and beside what."""
+
+    settings: Settings
+    size: Size
+    peers: tuple[str, ...]
+    infinity: Path | None
+    scenarios: tuple[str, ...]
+    logs: Path
 
 
 def main() -> int:
     arguments = _read_arguments()
-    settings = Settings(checkpoint=(arguments.checkpoint,), engine_threads=arguments.threads)
     stop_cleanly_on_sigterm()
-    peers = make_peer_environment(arguments.vllm_threads)
-    prepare_environment(settings.engine_threads)
     uvloop.install()
     logs = Path(tempfile.mkdtemp(prefix="ncal-benchmark-"))
     print(f"Logs of the systems: {logs}", file=sys.stderr)
-    results: list[Result] = []
-    with ExitStack() as stack:
-        size = QUICK if arguments.quick else FULL
-        bench = _start_all(stack, settings, logs, size, peers)
-        scenarios.check_same_answers(bench)
-        gc.collect()
-        gc.freeze()  # our own garbage collection must not show in their latencies
-        for name, measure in scenarios.ALL:
-            if arguments.only and name not in arguments.only:
-                continue
-            measured = measure(bench)
-            for result in measured if isinstance(measured, list) else [measured]:
-                print(result.to_row(), result.note, file=sys.stderr, flush=True)
-                results.append(result)
-    print(make_table(results))
-    if arguments.output is not None:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        content = [result.to_json() for result in results]
-        arguments.output.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    plan = Plan(
+        settings=Settings(checkpoint=(arguments.checkpoint,)),
+        size=SMOKE if arguments.smoke else QUICK if arguments.quick else FULL,
+        peers=tuple(arguments.peers),
+        infinity=arguments.with_infinity,
+        scenarios=tuple(arguments.only),
+        logs=logs,
+    )
+    precisions = _choose_precisions(arguments.smoke)
+    report = Report(machine=_describe_machine(plan, precisions))
+    if "environment" in arguments.only:
+        footprint.measure_environment(report, logs)
+    if "start" in arguments.only:
+        footprint.measure_start(report, plan.settings, logs, plan.size)
+    _measure(plan, "float32", report)
+    if "bfloat16" in precisions and "batch" in arguments.only:
+        _measure(replace(plan, scenarios=("batch",), infinity=None), "bfloat16", report)
+    print(report.to_markdown())
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+    arguments.output.write_text(content + "\n", encoding="utf-8")
     return 0
 
 
-def _start_all(
-    stack: ExitStack, settings: Settings, logs: Path, size: Size, peers: Mapping[str, str]
-) -> Bench:
-    from transformers import AutoTokenizer
+def _choose_precisions(is_smoke: bool) -> list[Precision]:
+    if is_smoke:
+        return ["float32"]
+    if has_bfloat16():
+        return ["float32", "bfloat16"]
+    print("bfloat16 is left out: this processor does not multiply it", file=sys.stderr)
+    return ["float32"]
 
+
+def _measure(plan: Plan, precision: Precision, report: Report) -> None:
+    settings = plan.settings.model_copy(update={"dtype": precision})
+    with ExitStack() as stack:
+        bench = _start_all(stack, replace(plan, settings=settings), precision, report)
+        if "vllm serve" in bench.servers:
+            check_same_answers(bench, "vllm serve")
+        gc.collect()
+        gc.freeze()  # our own garbage collection must not show in their latencies
+        bulk.tune_offline(bench)
+        for name, measure in _SCENARIOS.items():
+            if name in plan.scenarios:
+                done = len(report.results)
+                measure(bench)
+                for result in report.results[done:]:
+                    print(result.to_row(), file=sys.stderr, flush=True)
+
+
+def _start_all(stack: ExitStack, plan: Plan, precision: Precision, report: Report) -> Bench:
+    settings, logs, cores = plan.settings, plan.logs, count_cores()
     (checkpoint,) = load_checkpoints(settings.checkpoint)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
     task = checkpoint.manifest.task(TASK)
-    texts = make_problems(size.stream_items, seed=1)
+    texts = make_problems(plan.size.stream_items, seed=1)
+    offline = {bulk.OPENVINO: "openvino"}
+    if "transformers" in plan.peers:
+        offline[bulk.TRANSFORMERS] = "transformers"
+    servers = {}
+    is_full = precision == "float32"  # in the other only batches are measured
+    if "vllm" in plan.peers and is_full:
+        servers["vllm serve"] = stack.enter_context(start_vllm_serve(settings, logs, cores))
+    if plan.infinity is not None:
+        infinity = start_infinity(plan.infinity, settings, logs, cores)
+        servers["infinity"] = stack.enter_context(infinity)
+    on_vllm = None
+    if "vllm" in plan.peers and is_full:
+        on_vllm = stack.enter_context(start_service(settings, logs, "--engine", "vllm"))
     return Bench(
         service=stack.enter_context(start_service(settings, logs)),
-        peer=stack.enter_context(start_vllm_serve(settings, logs, peers)),
-        offline=stack.enter_context(start_worker("offline", settings, logs, peers)),
-        engine=stack.enter_context(start_worker("engine", settings, logs, os.environ)),
+        service_on_vllm=on_vllm,
+        servers=servers,
+        offline={
+            name: stack.enter_context(start_worker(mode, precision, settings, logs))
+            for name, mode in offline.items()
+        },
+        engine=stack.enter_context(start_worker("engine", precision, settings, logs))
+        if is_full
+        else None,
         texts=texts,
-        rendered=render_prompts(tokenizer, task, texts),
+        rendered=render_prompts(CheckpointTokenizer(checkpoint.directory), task, texts),
         rows=task.rows,
-        size=size,
+        size=plan.size,
+        peak_items_per_s=_find_peaks(report, texts, plan),
+        precision=precision,
+        report=report,
     )
+
+
+def _describe_machine(plan: Plan, precisions: list[Precision]) -> dict[str, object]:
+    return {
+        "processor": read_processor(),
+        "cores": count_cores(),
+        "date": datetime.date.today().isoformat(),
+        "turns": plan.size.turns,
+        "gemm_gflops": {each: _measure_peak(each) for each in precisions},
+    }
+
+
+def _measure_peak(precision: Precision) -> float:
+    """In a process of its own: torch must not live in this one."""
+    command = [sys.executable, "-m", "benchmarks.machine", precision]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def _find_peaks(report: Report, texts: list[str], plan: Plan) -> dict[str, float]:
+    from contract.inputs import Problem
+    from engine.checkpoint import load_prompt_encoders
+
+    (checkpoint,) = load_checkpoints(plan.settings.checkpoint)
+    some = [Problem(text=text) for text in texts[:2048]]
+    prompts = load_prompt_encoders(checkpoint)[TASK].encode(some)
+    tokens = sum(len(prompt.token_ids) for prompt in prompts) / len(prompts)
+    gflop = tokens * count_operations(checkpoint.directory) / 1e9
+    return {name: peak / gflop for name, peak in report.machine["gemm_gflops"].items()}
 
 
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
+    parser.add_argument("--quick", action="store_true", help="two minutes; no figures to quote")
+    parser.add_argument("--smoke", action="store_true", help="seconds; sees that it runs")
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
     parser.add_argument(
-        "--threads",
-        type=int,
-        default=Settings.model_fields["engine_threads"].default,
-        help="CPU threads of the service's engine",
+        "--peers", nargs="*", choices=_PEERS, default=list(_PEERS), help="besides OpenVINO itself"
     )
     parser.add_argument(
-        "--vllm-threads",
-        type=int,
-        help="CPU threads of `vllm serve` and `LLM.classify` (all but one, as vLLM chooses)",
+        "--with-infinity",
+        nargs="?",
+        type=Path,
+        const=PROGRAM,
+        metavar="PROGRAM",
+        help="`infinity_emb` of the environment that `python -m benchmarks.infinity` makes",
     )
-    parser.add_argument("--only", nargs="+", choices=[name for name, _ in scenarios.ALL])
+    scenarios = [*_SCENARIOS, "start", "environment"]
     parser.add_argument(
-        "--output", type=Path, default=Path("build/benchmarks/serving.json"), help="JSON of it all"
+        "--only", nargs="+", choices=scenarios, default=[each for each in scenarios]
     )
+    parser.add_argument("--output", type=Path, default=_OUTPUT, help="JSON of it all")
     return parser.parse_args()
 
 

@@ -26,7 +26,8 @@ import websockets
 
 from benchmarks.http_load import Address, Connection, run_batch, run_stream
 from benchmarks.problems import make_problems
-from benchmarks.systems import RunningService, start_service, stop_cleanly_on_sigterm
+from benchmarks.processes import stop_cleanly_on_sigterm
+from benchmarks.systems import RunningService, start_service
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from engine.vllm.environment import prepare_environment
 from service.settings import Settings

@@ -2,24 +2,29 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from benchmarks.http_load import Address
+from benchmarks.machine import Precision, count_cores
+from benchmarks.processes import (
+    find_family,
+    read_proportional_bytes,
+    read_resident_bytes,
+    read_title,
+    run,
+    wait_until_healthy,
+)
 from engine.checkpoint import load_checkpoints
 from service.settings import Settings
 
-START_TIMEOUT_S = 300.0
 PEER_MODEL = "peer"
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
@@ -32,18 +37,18 @@ class RunningService:
         self.address = address
 
     @property
-    def family(self) -> list[int]:
-        """Process ids of the service and of its engines."""
-        return [self.process.pid, *_find_children(self.process.pid)]
-
-    @property
     def engines(self) -> list[int]:
-        return [pid for pid in self.family[1:] if b"resource_tracker" not in _read_title(pid)]
+        """Process ids of the engines that have one of their own."""
+        family = find_family(self.process.pid)[1:]
+        return [pid for pid in family if b"resource_tracker" not in read_title(pid)]
 
     def read_memory_bytes(self, pid: int | None = None) -> int:
         """Resident memory of the service's own process, or of another."""
-        pages = Path(f"/proc/{pid or self.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGESIZE")
+        return read_resident_bytes(pid or self.process.pid)
+
+    def read_whole_memory_bytes(self) -> int:
+        """Memory of all processes of the service, what they share counted once."""
+        return sum(map(read_proportional_bytes, find_family(self.process.pid)))
 
     def count_open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -52,13 +57,6 @@ class RunningService:
         """Ask it to drain; return its exit code."""
         self.process.terminate()
         return self.process.wait(60)
-
-    def pin(self, cores: set[int]) -> None:
-        """Bind every thread of the service and of its engines to these cores."""
-        for pid in self.family:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with suppress(ProcessLookupError):
-                    os.sched_setaffinity(int(thread), cores)
 
 
 class Worker:
@@ -82,19 +80,14 @@ class Worker:
         return answer
 
 
-def make_peer_environment(threads: int | None) -> dict[str, str]:
-    """Return what vLLM itself runs in: this process's environment and nothing of the service.
-
-    To be called before `prepare_environment`. Without `threads` vLLM chooses its cores: all
-    but one. Else it is bound to so many, and keeps none back.
-    """
-    bound = {} if threads is None else {"VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}"}
+def make_peer_environment(threads: int) -> dict[str, str]:
+    """Return what the peers run in: so many cores, nothing from the network."""
+    bound = {
+        # By itself vLLM keeps a core back: on two it would compute on one.
+        "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
+        "OMP_NUM_THREADS": str(threads),
+    }
     return os.environ | _OFFLINE | bound
-
-
-def stop_cleanly_on_sigterm() -> None:
-    """Let a benchmark that is told to stop take its systems down with it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @contextmanager
@@ -102,38 +95,37 @@ def start_service(settings: Settings, logs: Path, *options: str) -> Iterator[Run
     """Start the service on a free port with these settings, and wait until it is ready."""
     command = [
         sys.executable, "-m", "service", "--port", "0",
-        "--checkpoint", str(settings.checkpoint[0]),
+        "--checkpoint", str(settings.checkpoint[0]), "--dtype", settings.dtype,
         "--engine-threads", str(settings.engine_threads), *options,
     ]  # fmt: skip
-    with _run(command, logs / "service.log", pipe=True) as process:
+    log = logs / f"service-{settings.dtype}-{'-'.join(options)}.log"
+    with run(command, log, pipe=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         found = re.search(r"http://([0-9.]+):(\d+)", line)
         if found is None:
-            raise RuntimeError(f"the service did not start; see {logs / 'service.log'}")
+            raise RuntimeError(f"the service did not start; see {log}")
         yield RunningService(process, Address(found[1], int(found[2])))
 
 
 @contextmanager
-def start_worker(
-    mode: str, settings: Settings, logs: Path, environment: Mapping[str, str]
-) -> Iterator[Worker]:
+def start_worker(mode: str, dtype: Precision, settings: Settings, logs: Path) -> Iterator[Worker]:
     """Start `benchmarks.worker` and wait until its engine is loaded."""
-    command = [sys.executable, "-m", "benchmarks.worker", mode, str(settings.checkpoint[0])]
-    with _run(command, logs / f"{mode}.log", pipe=True, environment=environment) as process:
+    checkpoint = str(settings.checkpoint[0])
+    command = [sys.executable, "-m", "benchmarks.worker", mode, dtype, checkpoint]
+    environment = make_peer_environment(count_cores())
+    log = logs / f"{mode}-{dtype}.log"
+    with run(command, log, pipe=True, environment=environment) as process:
         worker = Worker(process)
         worker.read()
         yield worker
 
 
 @contextmanager
-def start_vllm_serve(
-    settings: Settings, logs: Path, environment: Mapping[str, str]
-) -> Iterator[Address]:
+def start_vllm_serve(settings: Settings, logs: Path, threads: int) -> Iterator[Address]:
     """Start `vllm serve` with its own bounds of a step, and wait until it is healthy."""
     (checkpoint,) = load_checkpoints(settings.checkpoint)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = _find_free_port()
     command = [
         # What `vllm serve` runs; the command itself fails in builds named `vllm-cpu`.
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
@@ -143,64 +135,33 @@ def start_vllm_serve(
         "--load-format", "safetensors", "--max-model-len", str(checkpoint.max_tokens),
         "--kv-cache-memory-bytes", str(settings.kv_cache_mib * 2**20),
     ]  # fmt: skip
-    with _run(command, logs / "vllm-serve.log", environment=environment) as process:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, logs / "vllm-serve.log")
-        yield Address("127.0.0.1", port)
+    yield from _serve(command, port, logs / "vllm-serve.log", make_peer_environment(threads))
 
 
 @contextmanager
-def _run(
-    command: Sequence[str],
-    log: Path,
-    *,
-    pipe: bool = False,
-    environment: Mapping[str, str] | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command as a process group of its own; nothing of it is left behind."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if pipe else file,
-            stderr=file,
-            start_new_session=True,
-            env=environment,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def start_infinity(
+    program: Path, settings: Settings, logs: Path, threads: int
+) -> Iterator[Address]:
+    """Start infinity from an environment of its own; it computes in float32."""
+    port = _find_free_port()
+    command = [
+        str(program), "v2", "--model-id", str(settings.checkpoint[0].resolve()),
+        "--served-model-name", PEER_MODEL, "--engine", "torch", "--device", "cpu",
+        "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port),
+        "--no-bettertransformer",
+    ]  # fmt: skip
+    yield from _serve(command, port, logs / "infinity.log", make_peer_environment(threads))
 
 
-def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < end:
-        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
-            if answer.status == 200:
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"vllm serve did not start; see {log}")
+def _serve(
+    command: list[str], port: int, log: Path, environment: Mapping[str, str]
+) -> Iterator[Address]:
+    with run(command, log, environment=environment) as process:
+        wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
+        yield Address("127.0.0.1", port)
 
 
-def _find_children(parent: int) -> list[int]:
-    return [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _read_parent(entry) == parent
-    ]
-
-
-def _read_title(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def _read_parent(entry: Path) -> int | None:
-    try:
-        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError):  # it has just gone
-        return None
+def _find_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks.processes import stop_cleanly_on_sigterm
 from benchmarks.results import Result, make_table
 from benchmarks.samples import spread
-from benchmarks.systems import stop_cleanly_on_sigterm
 from benchmarks.training_cases import BUNDLED_BACKBONE, CASES, Case, find_backbone, make_recipe
 from benchmarks.training_worker import SYSTEMS, Measurement, System
 

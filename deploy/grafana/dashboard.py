@@ -34,11 +34,11 @@ class Dashboard:
                 {"type": "dashboards", "tags": ["ncal"], "title": "NCAL Serve", "asDropdown": False}
             ],
             "panels": _lay_out(self.rows),
-            "refresh": "30s",
+            "refresh": "15s",
             "schemaVersion": 39,
             "tags": ["ncal"],
             "templating": {"list": [_datasource_json(), *map(_variable_json, self.variables)]},
-            "time": {"from": "now-6h", "to": "now"},
+            "time": {"from": "now-1h", "to": "now"},
             "timezone": "browser",
             "title": self.title,
             "uid": self.uid,

@@ -148,7 +148,7 @@ class Metrics:
         registry = self.registry
         self.engine_up = Gauge(
             "ncal_engine_up",
-            "1 while the engine's process lives and answers real work or its canary.",
+            "1 while the engine lives and answers real work or its canary.",
             ["model"],
             registry=registry,
         )

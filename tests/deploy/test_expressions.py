@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -136,6 +137,20 @@ def test_promtool_accepts_the_configuration_and_its_unit_tests_pass() -> None:
             [promtool, *arguments], cwd=directory, capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_accepts_what_the_collector_scrapes(tmp_path: Path) -> None:
+    """The collector itself cannot be had as a package; its receiver takes Prometheus' own form."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: the package prometheus)")
+    collector = yaml.safe_load((ROOT / "deploy/opentelemetry/collector.yml").read_text("utf-8"))
+    file = tmp_path / "scrape.yml"
+    file.write_text(yaml.safe_dump(collector["receivers"]["prometheus"]["config"]))
+    done = subprocess.run(
+        [promtool, "check", "config", str(file)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_amtool_accepts_the_routes_and_each_severity_has_one() -> None:

@@ -13,7 +13,7 @@ from operator import mul
 from contract.priors import Mix, normalize_shares
 
 STRENGTH = 10.0
-"""Items that the mix of the training data counts for. Chosen by simulation (`python -m training
+"""Items that the mix of the training data counts for. Chosen by simulation (`ncal
 mixes`): less is worse for few items of a like mix, more for items of another mix."""
 FLOOR = 0.001
 """Least share of a class: what did not occur may occur yet."""

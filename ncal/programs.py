@@ -47,25 +47,19 @@ def _list_models(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _list_training() -> Mapping[str, str]:
+    try:
+        from training.summaries import SUMMARIES
+    except ModuleNotFoundError:  # an image that only serves
+        return {}
+    return SUMMARIES
+
+
 def _train(name: str, arguments: list[str]) -> int:
     from training.__main__ import main
 
     return main([name, *arguments])
 
-
-_TRAINING = {
-    "train": "Cross-validate, calibrate, train on everything, write a checkpoint",
-    "evaluate": "Measure a finished checkpoint on labelled files",
-    "calibrate": "Refit temperature, biases and thresholds on labelled files",
-    "export": "Write the checkpoint of a finished run, or add model.onnx to a checkpoint",
-    "crossvalidate": "Measure a recipe by cross-validation and report",
-    "report": "Write the report again from kept folds",
-    "baseline": "Measure TF-IDF with logistic regression on the same folds",
-    "mixes": "Simulate what priors do to the baseline's answers in batches",
-    "ablate": "Compare presets over seeds on the same folds",
-    "pretrain": "Train a small decoder from nothing on unlabelled text",
-}
-"""Those of `python -m training`."""
 
 PROGRAMS: Mapping[str, Program] = {
     "serve": Program("Answer over HTTP, by default on http://127.0.0.1:8000", _serve),
@@ -74,7 +68,7 @@ PROGRAMS: Mapping[str, Program] = {
     "key": Program("Make an API key and its entry for the service", _make_key),
     **{
         name: Program(summary, partial(_train, name), "Train (extra `training`)", _EXTRA)
-        for name, summary in _TRAINING.items()
+        for name, summary in _list_training().items()
     },
 }
 """In the order of `ncal --help`; those of a group stand together."""

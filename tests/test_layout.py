@@ -129,6 +129,7 @@ LAYERS = {
         "recipe",
         "statistics",
         "files",
+        "summaries",
         "errors",
         "__init__",
     ),

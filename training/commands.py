@@ -11,6 +11,7 @@ from typing import get_args
 
 from contract.manifest import GRAPH_NAME, Manifest
 from training.recipe.recipe import SourceRecipe, TrainRecipe
+from training.summaries import SUMMARIES
 
 _FORMATS = get_args(SourceRecipe.model_fields["format"].annotation)
 _OVERRIDES = "key.path=value after the options overrides a value of the recipe"
@@ -30,29 +31,23 @@ def parse_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | No
 def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[Namespace], None], help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=f"{help}.")
+    def add(name: str, run: Callable[[Namespace], None]) -> argparse.ArgumentParser:
+        summary = SUMMARIES[name]
+        command = commands.add_parser(name, help=summary, description=f"{summary}.")
         command.set_defaults(run=run, overrides=None)
         return command
 
-    for name, run, help in (
-        ("pretrain", _pretrain, "Train a small decoder from nothing on unlabelled text"),
-        ("train", _train, "Cross-validate, calibrate, train on everything, write a checkpoint"),
-        ("baseline", _baseline, "Measure TF-IDF with logistic regression on the same folds"),
-        ("mixes", _mixes, "Simulate what priors do to the baseline's answers in batches"),
-    ):
-        _add_recipe(add(name, run, help), check=True)
-    _add_crossvalidate(
-        add("crossvalidate", _crossvalidate, "Measure a recipe by cross-validation and report")
-    )
-    _add_export(add("export", _export, "Write the checkpoint of a finished run, training nothing"))
-    _add_recipe(add("report", _report, "Write the report again from kept folds"))
-    _add_evaluate(add("evaluate", _evaluate, "Measure a finished checkpoint on labelled files"))
-    _add_behaviour(add("behaviour", _behaviour, "Put a checkpoint to the behavioural tests"))
-    _add_calibrate(
-        add("calibrate", _calibrate, "Refit temperature, biases and thresholds on labelled files")
-    )
-    _add_ablate(add("ablate", _ablate, "Compare presets over seeds on the same folds"))
+    _add_recipe(add("train", _train), check=True)
+    _add_evaluate(add("evaluate", _evaluate))
+    _add_behaviour(add("behaviour", _behaviour))
+    _add_calibrate(add("calibrate", _calibrate))
+    _add_export(add("export", _export))
+    _add_crossvalidate(add("crossvalidate", _crossvalidate))
+    _add_recipe(add("report", _report))
+    _add_recipe(add("baseline", _baseline), check=True)
+    _add_recipe(add("mixes", _mixes), check=True)
+    _add_ablate(add("ablate", _ablate))
+    _add_recipe(add("pretrain", _pretrain), check=True)
 
 
 def _add_recipe(command: argparse.ArgumentParser, *, check: bool = False) -> None:

@@ -1,6 +1,6 @@
 """What a prior is worth: held-out answers drawn into batches of known class mixes.
 
-The answers are those of the n-gram baseline (`python -m training baseline`): calibrated, each by
+The answers are those of the n-gram baseline (`ncal baseline`): calibrated, each by
 models and a scaling that had not seen the item's group. A batch of n items has its classes drawn
 from a mix, and its items from those of their class.
 """
@@ -127,7 +127,7 @@ def _read_answers(recipe: TrainRecipe) -> dict[str, HeldOutAnswers]:
         if logits is None:
             raise BadInput(
                 f"{recipe.work}: keeps no answers of the n-grams for these folds; run "
-                "`python -m training baseline` with the same recipe first"
+                "`ncal baseline` with the same recipe first"
             )
         found[task] = HeldOutAnswers(
             take_softmax(logits),

@@ -15,11 +15,6 @@ from typing import IO, Any, Self
 
 from tables.errors import FileError
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
 Answer = dict[str, Any]
 _ROW = "row"
 _REMEDY = "label it as before, or begin anew with --restart"
@@ -107,10 +102,16 @@ def _open_locked(path: Path) -> IO[bytes]:
 
 
 def _lock(file: IO[bytes]) -> None:
+    """OSError if another run has it; a system without locks lets both have it."""
     if sys.platform == "win32":
+        import msvcrt
+
         file.seek(_LOCK_AT)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
+        return
+    with suppress(ImportError):
+        import fcntl
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

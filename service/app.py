@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service.access.api_keys import ApiKeys
 from service.access.identification import Identification, Security
 from service.access.rate_limit import RateLimit
-from service.access.slots import Slots
+from service.access.slots import Buffer, Slots
 from service.api import classify, dialogue, files, health, information, stream
 from service.errors import InvalidInput, MethodNotAllowed, NotFound
 from service.files.jobs import FileJobs
@@ -47,8 +47,14 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
         },
     )
     app.state.core = core
-    app.state.stream_slots = Slots(core.settings.max_streams, "streams")
-    app.state.live_slots = Slots(core.settings.max_live_sessions, "live dialogues")
+    settings = core.settings
+    app.state.buffer = Buffer(settings.max_buffered_bytes)
+    app.state.stream_slots = Slots(
+        settings.max_streams, "streams", most_each=settings.max_client_streams
+    )
+    app.state.live_slots = Slots(
+        settings.max_live_sessions, "live dialogues", most_each=settings.max_client_live_sessions
+    )
     core.metrics.watch_connections(
         streams=lambda: app.state.stream_slots.taken, sessions=lambda: app.state.live_slots.taken
     )

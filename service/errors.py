@@ -158,6 +158,11 @@ HTTP_STATUS: dict[type[ServiceError], int] = {
     Internal: 500,
 }
 
+NOT_TAKEN = (
+    InvalidInput, BodyTooLarge, UnsupportedMediaType, Overloaded, Draining, NotReady, EngineDead,
+)  # fmt: skip
+"""What ends a request before any work is done for it: nobody is charged for that."""
+
 _EXTRA_HEADERS: dict[type[ServiceError], dict[str, str]] = {
     Unauthorized: {"WWW-Authenticate": "Bearer"},
     BodyTooLarge: {"Connection": "close"},  # or the server would read the rest of the body

@@ -12,3 +12,5 @@ class ExitCode(enum.IntEnum):
     REFUSED = 2
     """Something is wrong with settings, port, keys or checkpoints: starting again is no use."""
     ENGINE_DEAD = 3
+    ENGINE_HANGS = 4
+    """It lives and has failed canary after canary."""

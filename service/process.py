@@ -102,13 +102,18 @@ class Process:
             canary_timeout_s=settings.canary_timeout_s,
             canary_cache_s=settings.canary_cache_s,
             canary_interval_s=settings.canary_interval_s,
+            max_canary_failures=settings.max_canary_failures,
         )
         core = Core(settings=settings, metrics=self._metrics, readiness=self._readiness)
         app = create_app(core, keys)
         self._server = Server(
             uvicorn.Config(
                 app,
-                http=make_connection_type(settings.head_timeout_s, app.state.early_refusal.refuse),
+                http=make_connection_type(
+                    settings.head_timeout_s,
+                    app.state.early_refusal.refuse,
+                    stall_timeout_s=settings.stall_timeout_s,
+                ),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -142,10 +147,10 @@ class Process:
             await self._readiness.close()
         _leave(exit_code)
 
-    async def _start(self) -> None:
+    async def _start(self) -> ExitCode:
         """Load the engines one after the other, prove them, say so, and watch them.
 
-        Returns when one has died.
+        Returns when one has died or hangs.
         """
         log("engine", **self._choice._asdict())
         models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
@@ -158,7 +163,7 @@ class Process:
         address = self._listener.getsockname()
         print(_make_banner(address[0], address[1], models[0]), flush=True)
         log("ready", models=[model.name for model in models])
-        await self._readiness.watch_engines()
+        return await self._readiness.watch_engines()
 
     def _load(self, checkpoint: Checkpoint) -> Model:
         encoders = load_prompt_encoders(checkpoint)
@@ -173,12 +178,12 @@ class Process:
             admission=make_admission(self._settings),
         )
 
-    def _find_exit_code(self, starting: asyncio.Task[None]) -> ExitCode:
+    def _find_exit_code(self, starting: asyncio.Task[ExitCode]) -> ExitCode:
         if not starting.done():
             return ExitCode.DRAINED
         error = starting.exception()
         if error is None:
-            return ExitCode.ENGINE_DEAD
+            return starting.result()
         if isinstance(error, CheckpointError | EngineRefused):
             print(f"service: {error}", file=sys.stderr)
             return ExitCode.REFUSED

@@ -8,11 +8,13 @@ a flag that says so.
 import asyncio
 import math
 import time
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 
 from service.classifier import Classifier, Model
 from service.errors import Draining, EngineDead, NotReady, ServiceError
+from service.exit_codes import ExitCode
 from service.observability.logs import log
 from service.observability.metrics import Metrics
 
@@ -33,7 +35,9 @@ class Readiness:
         canary_timeout_s: float,
         canary_cache_s: float,
         canary_interval_s: float,
+        max_canary_failures: int = 0,
     ) -> None:
+        """`max_canary_failures` in a row are the end; 0 of them never are."""
         self.classifier: Classifier | None = None
         self._metrics = metrics
         self._canary_timeout_s = canary_timeout_s
@@ -43,6 +47,9 @@ class Readiness:
         self._canary_at = -math.inf
         self._failed_at: dict[str, float] = {}
         """By model: when its canary failed last."""
+        self._max_failures = max_canary_failures
+        self._failures: Counter[str] = Counter()
+        """By model: canaries that failed since it answered last."""
         self._draining = False
 
     def open(self, classifier: Classifier) -> None:
@@ -133,21 +140,27 @@ class Readiness:
         except ServiceError as error:
             failure = f"{model.name} fails its canary: {error.slug}"
         if failure is None:
+            self._failures[model.name] = 0
             self._metrics.canary_duration.observe(time.perf_counter() - started)
         else:
+            is_first = model.engine.answered_at > self._failed_at.get(model.name, -math.inf)
+            self._failures[model.name] = 1 if is_first else self._failures[model.name] + 1
             self._failed_at[model.name] = time.monotonic()
             self._metrics.canary_failures.inc()
             log("canary failed", model=model.name, reason=failure)
         return failure
 
-    async def watch_engines(self) -> None:
-        """Send canaries to engines that are silent; return as soon as a process is gone."""
+    async def watch_engines(self) -> ExitCode:
+        """Send canaries to engines that are silent; return how to end when one is gone or hangs."""
         while True:
             try:
                 self.check_live()
             except EngineDead as error:
                 log("engine died", reason=error.detail)
-                return
+                return ExitCode.ENGINE_DEAD
+            if self._max_failures and max(self._failures.values(), default=0) >= self._max_failures:
+                log("engine hangs", failed_canaries=self._max_failures)
+                return ExitCode.ENGINE_HANGS
             self._test_silent_engines()
             await asyncio.sleep(_WATCH_INTERVAL_S)
 

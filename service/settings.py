@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as ParsingError
 
 from engine.checkpoint import BUNDLED_CHECKPOINT
+from engine.cores import count_usable_cores
 
 Protocol = Literal["systemone", "vllm", "tei"]
 
@@ -56,8 +57,9 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the engine. float32 is what exports are proven with; take bfloat16 for a
     7B on a GPU."""
-    engine_threads: int = Field(default=os.cpu_count() or 1, ge=1)
-    """CPU threads of each engine. HTTP and tokenizing share the cores with them."""
+    engine_threads: int = Field(default_factory=count_usable_cores, ge=1)
+    """CPU threads of each engine; by default as many as this process may use cores, by its
+    affinity and the quota of its container. HTTP and tokenizing share the cores with them."""
     max_batched_tokens: int = Field(default=1024, ge=64)
     """Prompt tokens that the engine computes at once: a live turn may have to wait for them. The
     embedded engine has them in two steps side by side. On a CPU more is slower, the caches no
@@ -86,6 +88,11 @@ class Settings(BaseSettings):
     """A connection that has not sent the whole head of a request by then is closed."""
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     """Largest request body; streams have no such limit."""
+    max_buffered_bytes: int = Field(default=64 * 1024 * 1024, ge=2048)
+    """Bytes of all bodies that are being read at once, half of them of one client; beyond it
+    requests are refused with 503. At least twice `max_body_bytes`."""
+    body_timeout_s: float = Field(default=60.0, gt=0.0)
+    """A body that has not come whole by then is refused, whatever deadline the request names."""
     max_body_values: int = Field(default=131_072, ge=1024)
     """Most names and values in the JSON of a body; a batch needs about ten for each turn."""
     max_batch_items: int = Field(default=2048, ge=1)
@@ -101,14 +108,18 @@ class Settings(BaseSettings):
     """Longest line of a stream; a longer one is answered with an error and skipped."""
     max_streams: int = Field(default=64, ge=1)
     """Most streams open at once."""
+    max_client_streams: int = Field(default=32, ge=1)
+    """Most of them of one client."""
     stream_idle_timeout_s: float = Field(default=300.0, gt=0.0)
-    """A stream whose client sends nothing for this long is ended."""
+    """A stream whose client sends nothing but blank lines for this long is ended."""
     stall_timeout_s: float = Field(default=60.0, gt=0.0)
-    """A client of a stream or a live dialogue that takes no answer for this long is gone."""
+    """A client that takes nothing of its answer for this long is gone."""
     max_dialogue_turns: int = Field(default=2000, ge=1)
     """Most turns of a dialogue that is sent whole."""
     max_live_sessions: int = Field(default=1000, ge=1)
     """Most live dialogues open at once."""
+    max_client_live_sessions: int = Field(default=500, ge=1)
+    """Most of them of one client."""
     max_live_turns: int = Field(default=20_000, ge=1)
     """Most turns of a live dialogue."""
     max_live_message_bytes: int = Field(default=128 * 1024, ge=1024)
@@ -154,6 +165,9 @@ class Settings(BaseSettings):
     canary_cache_s: float = Field(default=1.0, ge=0.0)
     """What an engine has answered, a canary or real work, proves readiness for this long; then
     a probe runs a canary of its own."""
+    max_canary_failures: int = Field(default=12, ge=0)
+    """An engine that fails so many canaries in a row hangs, and the process exits with 4, for its
+    supervisor to start it again; 0 waits for ever."""
     drain_timeout_s: float = Field(default=25.0, ge=0.0)
     """After SIGTERM accepted work may take this long to finish."""
     stop_with_stdin: bool = False
@@ -175,6 +189,8 @@ class Settings(BaseSettings):
     def _check_bounds(self) -> Self:
         if self.max_request_timeout_s < self.request_timeout_s:
             raise ValueError("max_request_timeout_s must not be less than request_timeout_s")
+        if self.max_buffered_bytes < 2 * self.max_body_bytes:
+            raise ValueError("max_buffered_bytes must be at least twice max_body_bytes")
         return self
 
 

@@ -13,6 +13,7 @@ from service.access.api_keys import ApiKeys
 from service.access.rate_limit import Client, RateLimit
 from service.errors import (
     ERROR_MEDIA_TYPE,
+    NOT_TAKEN,
     Forbidden,
     ServiceError,
     Unauthorized,
@@ -97,7 +98,13 @@ class Security:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})["client"] = self._identification.identify(scope)
+            client = self._identification.identify(scope)
+            scope.setdefault("state", {})["client"] = client
+            try:
+                return await self._app(scope, receive, send)
+            except NOT_TAKEN:
+                client.refund()
+                raise
         elif scope["type"] == "websocket":
             try:
                 self._check_origin(scope)
@@ -109,7 +116,7 @@ class Security:
     def _check_origin(self, scope: Scope) -> None:
         """Browsers ask no leave for a cross-site WebSocket, so the server must look."""
         origin = _find_header(scope, b"origin")
-        if not origin or origin in self._allowed_origins:
+        if not origin or not self._allowed_origins.isdisjoint((origin, b"*")):
             return
         if origin.partition(b"://")[2] != _find_header(scope, b"host"):
             raise Forbidden("this origin may not open a WebSocket here")

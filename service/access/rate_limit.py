@@ -32,11 +32,14 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def charge(self, client: str, items: int) -> None:
-        """Take the items from the client's bucket, or raise RateLimited and take nothing."""
+        """Take the items from the client's bucket, or raise RateLimited and take nothing.
+
+        No items ask only whether some could be taken; fewer than none are given back.
+        """
         now = self._clock()
         balance, since = self._buckets.get(client, (self._burst_items, now))
         balance = min(self._burst_items, balance + (now - since) * self._items_per_s)
-        if balance < 1.0:
+        if balance < 1.0 and items >= 0:
             raise RateLimited(
                 "this client has used up its rate limit",
                 retry_after_s=(1.0 - balance) / self._items_per_s,
@@ -50,17 +53,30 @@ class RateLimit:
 class Client:
     """Who sent a request, as the security layer found out: `request.state.client`."""
 
-    __slots__ = ("_limit", "name")
+    __slots__ = ("_charged", "_limit", "name")
 
     def __init__(self, name: str, limit: RateLimit | None = None) -> None:
         self.name = name
         """The name of its key, or its address where no keys are asked for."""
         self._limit = limit
+        self._charged = 0
 
     def charge(self, items: int) -> None:
         """Count items against the client's rate limit; raises RateLimited."""
         if self._limit is not None:
             self._limit.charge(self.name, items)
+        self._charged += items
+
+    def check(self) -> None:
+        """Raise RateLimited when an item could not be charged now."""
+        if self._limit is not None:
+            self._limit.charge(self.name, 0)
+
+    def refund(self, items: int | None = None) -> None:
+        """Give back items whose work was not taken; all of them unless told how many."""
+        items = self._charged if items is None else items
+        if items:
+            self.charge(-items)
 
     async def wait_and_charge(self, items: int) -> None:
         """Count items, waiting as long as the rate limit asks: back-pressure for streams."""

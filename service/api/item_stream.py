@@ -132,22 +132,27 @@ class ItemStream:
     async def _read_lines(self) -> AsyncIterator[list[bytes | None]]:
         splitter = LineSplitter(self._settings.max_line_bytes)
         more = True
+        silence_s = 0.0
         while more:
-            async with asyncio.timeout(self._settings.stream_idle_timeout_s):
+            started = time.monotonic()
+            async with asyncio.timeout(self._settings.stream_idle_timeout_s - silence_s):
                 message = await self._receive()
+            if message.get("body", b"").strip():
+                silence_s = 0.0
+            else:  # blank lines keep a connection open, and nothing else
+                silence_s += time.monotonic() - started
             if message["type"] == "http.disconnect":
                 raise _Gone
             more = message.get("more_body", False)
             lines = splitter.feed(message.get("body", b""))
             if not more:
                 lines += splitter.finish()
+            lines = [line for line in lines if line is None or line.strip()]
             for first in range(0, len(lines), GROUP):
                 yield lines[first : first + GROUP]
 
     async def _submit(self, lines: Sequence[bytes | None]) -> None:
-        items = [self._parse(line) for line in lines if line is None or line.strip()]
-        if not items:
-            return
+        items = [self._parse(line) for line in lines]
         await self._wait_until_open(self._window - len(items))
         await self._client.wait_and_charge(len(items))
         call = Call(

@@ -18,7 +18,7 @@ from service.http.openapi import (
     describe_line_answers,
     describe_lines,
 )
-from service.http.request_context import get_core, read_options, read_timeout_s
+from service.http.request_context import get_client, get_core, read_options, read_timeout_s
 from service.tasks import PROBLEM_TASK, TURN_TASK
 
 router = APIRouter(tags=["classify"], route_class=DirectRoute)
@@ -37,7 +37,7 @@ class StreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         slots = cast(Slots, self._request.app.state.stream_slots)
-        with slots.take():
+        with slots.take(get_client(self._request).name):
             await ItemStream(self._request, self._stream, receive, send).run(self.raw_headers)
 
 

@@ -7,13 +7,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
+from service.access.rate_limit import Client
+from service.access.slots import Buffer, Held
 from service.errors import (
     BodyTooLarge,
     DeadlineExceeded,
@@ -74,19 +76,21 @@ async def read_form(
 ) -> Parsed:
     """Return what `parse` makes of the body's JSON; `max_values` bounds names and values.
 
-    Raises UnsupportedMediaType, BodyTooLarge or InvalidInput as soon as a limit is passed,
-    DeadlineExceeded when it does not arrive in time (`deadline` by `time.monotonic`), or
+    Raises UnsupportedMediaType, BodyTooLarge, InvalidInput or Overloaded as soon as a limit is
+    passed, DeadlineExceeded when it does not arrive in time (`deadline` by `time.monotonic`), or
     InvalidInput when it is no JSON, nested too deeply, or nothing that `parse` takes.
     """
     check_media_type(request, "application/json")
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            body = await _read_body(request, settings, max_values)
-    except TimeoutError:
-        raise DeadlineExceeded("the body did not arrive in time") from None
-    if len(body) <= _PARSED_INLINE_BYTES:
-        return parse(_load_json(body, settings))
-    return await asyncio.to_thread(lambda: parse(_load_json(body, settings)))
+    buffer = cast(Buffer, request.app.state.buffer)
+    with buffer.open(cast(Client, request.state.client).name) as held:
+        try:
+            async with asyncio.timeout(min(deadline - time.monotonic(), settings.body_timeout_s)):
+                body = await _read_body(request, settings, max_values, held)
+        except TimeoutError:
+            raise DeadlineExceeded("the body did not arrive in time") from None
+        if len(body) <= _PARSED_INLINE_BYTES:
+            return parse(_load_json(body, settings))
+        return await asyncio.to_thread(lambda: parse(_load_json(body, settings)))
 
 
 def check_media_type(request: Request, *allowed: str) -> None:
@@ -96,7 +100,9 @@ def check_media_type(request: Request, *allowed: str) -> None:
         raise UnsupportedMediaType(f"send the body as `content-type: {' or '.join(allowed)}`")
 
 
-async def _read_body(request: Request, settings: Settings, max_values: int) -> bytes | bytearray:
+async def _read_body(
+    request: Request, settings: Settings, max_values: int, held: Held
+) -> bytearray:
     """Return the body; an error before more is held than is allowed."""
     limit = settings.max_body_bytes
     too_large = BodyTooLarge(f"the body is larger than {limit} bytes")
@@ -108,6 +114,7 @@ async def _read_body(request: Request, settings: Settings, max_values: int) -> b
     async for part in request.stream():
         if len(body) + len(part) > limit:
             raise too_large
+        held.add(len(part))
         bounds.feed(part)
         body += part
     return body

@@ -1,16 +1,20 @@
-"""A connection must say what it wants in time and in few words, and may be told no at once."""
+"""A connection must say what it wants in time and in few words, take its answer in time, and
+may be told no at once."""
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+import orjson
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+
+from service.errors import ERROR_MEDIA_TYPE, InvalidInput, to_error_document
 
 _MOST_HEAD_BYTES = 64 * 1024
 
@@ -19,9 +23,13 @@ Refuse = Callable[[bytes, Scope], bytes | None]
 """By the target of a POST and what its head says: headers and body of a 503, or None."""
 
 
-def make_connection_type(head_timeout_s: float, refuse: Refuse) -> type[asyncio.Protocol]:
+def make_connection_type(
+    head_timeout_s: float, refuse: Refuse, *, stall_timeout_s: float
+) -> type[asyncio.Protocol]:
     """Return what uvicorn's `http` option takes."""
-    made = partial(Connection, head_timeout_s=head_timeout_s, refuse=refuse)
+    made = partial(
+        Connection, head_timeout_s=head_timeout_s, refuse=refuse, stall_timeout_s=stall_timeout_s
+    )
     return cast(type[asyncio.Protocol], made)
 
 
@@ -34,8 +42,12 @@ class Connection(HttpToolsProtocol):
     answers gets that answer before a task is made for it.
     """
 
-    def __init__(self, *, head_timeout_s: float, refuse: Refuse, **options: Any) -> None:
+    def __init__(
+        self, *, head_timeout_s: float, refuse: Refuse, stall_timeout_s: float, **options: Any
+    ) -> None:
         super().__init__(**options)
+        self._stall_timeout_s = stall_timeout_s
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._refuse = refuse
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
@@ -88,7 +100,55 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_reader()  # closing waits until all is taken
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._watch_reader()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or too much of it, in the form of every other error."""
+        error = InvalidInput("this is no HTTP request, or its head is too large")
+        body = orjson.dumps(to_error_document(error) | {"status": 400})
+        head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        lines = [b"%s: %s\r\n" % each for each in self.server_state.default_headers]
+        content = head % (ERROR_MEDIA_TYPE.encode(), len(body))
+        self.transport.write(b"".join((STATUS_LINE[400], *lines, content, body)))
+        self.transport.close()
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        """Break off when nothing of what was written is taken for long."""
+        self._stop_watching()
+        left = self.transport.get_write_buffer_size()
+        if left:
+            self._stall_timer = self.loop.call_later(
+                self._stall_timeout_s, self._break_off_unless_taken, left
+            )
+
+    def _break_off_unless_taken(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() >= left:
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    def _stop_watching(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _is_idle(self) -> bool:
         """Whether no request is being answered, and none has become a WebSocket."""

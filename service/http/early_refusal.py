@@ -147,7 +147,7 @@ class EarlyRefusal:
             client = self._identification.identify(scope)
             refusal = place.find_refusal(client.name)
             if refusal is not None:
-                client.charge(1)
+                client.check()
         except ServiceError:
             return None
         return None if refusal is None else (client.name, refusal)

@@ -9,7 +9,7 @@ from service.access.identification import LIVE_PROTOCOL, make_refusal
 from service.access.slots import Slots
 from service.api.mixes import require_mix
 from service.errors import ServiceError
-from service.http.request_context import get_core, read_options
+from service.http.request_context import get_client, get_core, read_options
 from service.live.session import Session
 from service.tasks import TURN_TASK
 
@@ -26,7 +26,7 @@ async def classify_live(websocket: WebSocket) -> None:
         served = core.readiness.require_classifier().find_task(TURN_TASK)
         mix = require_mix(served, options)
         served.model.admission.check_open()
-        with slots.take():
+        with slots.take(get_client(websocket).name):
             offered = websocket.scope.get("subprotocols", ())
             await websocket.accept(LIVE_PROTOCOL if LIVE_PROTOCOL in offered else None)
             await Session(websocket, served, options, mix).run()

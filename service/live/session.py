@@ -14,6 +14,7 @@ from contract.prompts import Prompt
 from service.api.answers import format_answer
 from service.classifier import Call, ServedTask
 from service.errors import (
+    NOT_TAKEN,
     Draining,
     EngineDead,
     InvalidInput,
@@ -163,7 +164,7 @@ class Session:
     async def _forgive(self, error: ServiceError) -> None:
         """Tell of a message that was not taken; whoever only errs is sent away."""
         self._metrics.count_error(error.slug)
-        self._mistakes += 1
+        self._mistakes += not isinstance(error, RateLimited)  # which is haste, and no mistake
         if self._mistakes >= MOST_MISTAKES:
             raise _Close(CLOSE_MISUSE, "too-many-mistakes", error) from None
         await self._send({"type": "error", "error": to_error_document(error)})
@@ -204,16 +205,21 @@ class Session:
         self._has_begun = True
         self._turns += 1
         turn = Turn(speaker=message.speaker, text=message.text)
-        await self._label(self._context.add(turn, message.id))
+        await self._label(self._context.add(turn, message.id), is_charged=True)
         self._context.forget()
 
-    async def _label(self, due: list[SpokenTurn]) -> None:
-        """Classify turns with the context there is, and send their labels in order."""
+    async def _label(self, due: list[SpokenTurn], *, is_charged: bool = False) -> None:
+        """Classify turns with the context there is, and send their labels in order.
+
+        `is_charged`: the last of them is paid for, and gets that back if it is not taken.
+        """
         inputs = [self._context.make_input(each) for each in due]
         prompts = await self._classifier.encode(self._served, inputs)
         answers = await asyncio.gather(
             *(self._classify(each, prompt) for each, prompt in zip(due, prompts, strict=True))
         )
+        if is_charged and isinstance(answers[-1], NOT_TAKEN):
+            self._client.refund(1)
         for spoken, answer in zip(due, answers, strict=True):
             await self._send_label(spoken, answer)
 

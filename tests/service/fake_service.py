@@ -139,6 +139,7 @@ async def run_fake_service(
         canary_timeout_s=settings.canary_timeout_s,
         canary_cache_s=settings.canary_cache_s,
         canary_interval_s=settings.canary_interval_s,
+        max_canary_failures=settings.max_canary_failures,
     )
     core = Core(settings=settings, metrics=metrics, readiness=readiness)
     app = create_app(core, keys or ApiKeys({}))

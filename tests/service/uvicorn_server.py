@@ -16,6 +16,7 @@ async def serve(
     app: Any,
     *,
     head_timeout_s: float = 60.0,
+    stall_timeout_s: float = 60.0,
     refuse: Refuse = lambda target, scope: None,
     **options: Any,
 ) -> AsyncIterator[str]:
@@ -23,7 +24,7 @@ async def serve(
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http=make_connection_type(head_timeout_s, refuse),
+        http=make_connection_type(head_timeout_s, refuse, stall_timeout_s=stall_timeout_s),
         log_level="error",
         timeout_graceful_shutdown=2,
         **options,

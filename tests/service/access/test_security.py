@@ -301,6 +301,42 @@ async def test_a_key_that_sends_too_much_is_told_when_to_come_back() -> None:
         assert statuses == [200, 429, 200]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/classify/problem", b'{"text": "x"}', 503),
+        ("/classify/problem/batch", b'{"items": [{"text": "x"}]}', 503),
+        ("/classify/problem", b'{"text": 1}', 422),
+        ("/classify/problem", b" " * 2000, 413),
+        ("/classify/nothing", b"", 404),
+    ],
+)
+async def test_what_is_refused_is_not_charged(path: str, body: bytes, status: int) -> None:
+    limits = {"rate_limit_items_per_s": 0.001, "rate_limit_burst_items": 2}
+    sizes = {"max_body_bytes": 1024, "max_waiting_items": 2}
+    async with run_fake_service(**limits, **sizes) as service:
+        admission = service.classifier.models[0].admission
+        if status == 503:
+            admission.draining.set()
+        headers = {"content-type": "application/json"}
+        statuses = [
+            (await service.client.post(path, content=body, headers=headers)).status_code
+            for _ in range(4)
+        ]
+        assert statuses == [status] * 4
+        admission.draining.clear()
+        url = "/classify/problem"
+        found = [(await service.client.post(url, json={"text": "x"})) for _ in range(3)]
+        assert [each.status_code for each in found] == [200, 200, 429]
+
+
+async def test_any_origin_is_any_origin_for_websockets_too() -> None:
+    async with serve(guard(keys=ApiKeys({}), allowed_origins=["*"])) as address:
+        origin = Origin("https://evil.example")
+        async with websockets.connect(f"ws://{address}/live", origin=origin) as live:
+            assert await live.recv() == "127.0.0.1"
+
+
 async def test_other_origins_are_let_in_by_choice_only() -> None:
     preflight = {"Origin": "https://school.example", "Access-Control-Request-Method": "POST"}
     async with run_fake_service(keys=KEYS) as service:

@@ -335,6 +335,22 @@ async def test_an_idle_stream_is_ended() -> None:
         assert (end["reason"], end["ok"]) == ("idle", 1)
 
 
+async def test_a_stream_of_blank_lines_is_idle() -> None:
+    async with run_stage(stream_idle_timeout_s=0.5) as stage, stage.open() as client:
+
+        async def send_blanks() -> None:
+            while True:
+                await client.send(b"\n \r\n")
+                await asyncio.sleep(0.02)
+
+        await client.send_items(*make_problems(1))
+        sending = asyncio.create_task(send_blanks())
+        await client.read_head()
+        *_, end = await client.read_all()
+        sending.cancel()
+        assert (end["reason"], end["items"]) == ("idle", 1)
+
+
 async def test_an_item_may_have_a_deadline() -> None:
     async with run_stage() as stage, stage.open(**{"X-Request-Timeout": "0.2"}) as client:
         stage.engine.open.clear()

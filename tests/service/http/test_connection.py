@@ -1,8 +1,13 @@
 """Clients that are slow to say what they want, against real sockets."""
 
 import asyncio
+import json
+import socket
+from contextlib import suppress
 
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 
 from tests.service.fake_service import run_fake_service
@@ -132,6 +137,42 @@ async def test_trailers_without_end_are_refused(begun: bytes, line: bytes) -> No
             await asyncio.sleep(0)
         assert (await asyncio.wait_for(answer, 30)).startswith(b"HTTP/1.1 400 ")
         writer.close()
+
+
+async def test_what_is_no_http_is_answered_like_every_error() -> None:
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        writer.write(b"NONSENSE\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 30)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/problem+json" in head
+        assert json.loads(body)["status"] == 400
+        writer.close()
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize("size", [50_000, 32 * MIB])
+async def test_a_client_that_takes_nothing_of_its_answer_is_gone(size: int) -> None:
+    """Of one large answer, or of many that it asked for at once."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(b"x" * size)(scope, receive, send)
+
+    async with serve(answer, stall_timeout_s=TIMEOUT_S, timeout_keep_alive=1) as address:
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.settimeout(30)
+            count = 1 if size > MIB else 640
+            client.sendall((HEAD + b"\r\n") * count)
+            await asyncio.sleep(5 * TIMEOUT_S)
+            taken = 0
+            with suppress(ConnectionResetError):
+                while part := client.recv(MIB):
+                    taken += len(part)
+            assert taken < size * count
 
 
 async def test_slow_bodies_and_slow_answers_are_not_cut() -> None:

@@ -180,12 +180,14 @@ async def test_a_key_is_asked_for_first() -> None:
         assert count_sheds(crowded.service) == 1
 
 
-async def test_refusals_count_against_the_rate_limit() -> None:
+async def test_refusals_cost_nothing_of_the_rate_limit() -> None:
     limits = {"rate_limit_items_per_s": 0.001, "rate_limit_burst_items": 5.0}
     async with crowd(**limits) as crowded:  # three of the five are spent on the crowd
         caller = await crowded.connect()
-        assert [(await caller.call()).status for _ in range(3)] == [503, 503, 429]
-        assert count_sheds(crowded.service) == 2
+        assert [(await caller.call()).status for _ in range(3)] == [503, 503, 503]
+        assert count_sheds(crowded.service) == 3
+        crowded.service.app.state.early_refusal._identification._limit.charge("127.0.0.1", 2)
+        assert (await caller.call()).status == 429
 
 
 async def test_behind_a_trusted_proxy_each_client_is_its_own() -> None:

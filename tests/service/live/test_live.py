@@ -338,6 +338,18 @@ async def test_a_rate_limited_turn_is_not_taken() -> None:
         assert (await dialogue.hear_all())[-1]["turns"] == 1
 
 
+async def test_haste_is_no_mistake() -> None:
+    limits = {"rate_limit_items_per_s": 0.01, "rate_limit_burst_items": 1}
+    async with run_stage(**limits) as stage, stage.join() as dialogue:
+        await dialogue.say_turn(0)
+        await dialogue.hear()
+        for _ in range(MOST_MISTAKES + 1):
+            await dialogue.say_turn(1)
+            assert (await dialogue.hear())["error"]["status"] == 429
+        await dialogue.say(type="end")
+        assert (await dialogue.hear_all())[-1]["reason"] == "end"
+
+
 async def test_a_client_that_no_longer_answers_pings_is_no_fault(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

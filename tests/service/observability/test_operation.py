@@ -16,6 +16,7 @@ from service import __version__
 from service.access.api_keys import ApiKeys
 from service.app import create_app
 from service.errors import HTTP_STATUS, EngineDead
+from service.exit_codes import ExitCode
 from service.http.request_context import Core
 from service.observability.logs import JsonFormatter, describe_fault
 from service.observability.metrics import MODES, Metrics
@@ -99,6 +100,21 @@ async def test_a_hung_engine_is_known_of_though_nobody_probes() -> None:
         service.engine.open.set()
         await wait_for(lambda: read_metrics(service)[UP] == 1.0)
         assert await read_status(service, "/health/ready") == (200, "")
+
+
+async def test_an_engine_that_fails_canary_after_canary_is_the_end() -> None:
+    settings = {"canary_timeout_s": 0.05, "canary_interval_s": 0.01, "max_canary_failures": 3}
+    async with run_fake_service(canary_cache_s=60.0, **settings) as service:
+        watching = asyncio.create_task(service.core.readiness.watch_engines())
+        await wait_for(lambda: read_metrics(service)[UP] == 1.0)
+        service.engine.open.clear()
+        await wait_for(lambda: read_metrics(service)[FAILURES] >= 2.0)
+        service.engine.open.set()  # in time: what was counted is forgotten
+        await wait_for(lambda: read_metrics(service)[UP] == 1.0)
+        failed = read_metrics(service)[FAILURES]
+        service.engine.open.clear()
+        assert await asyncio.wait_for(watching, 30) is ExitCode.ENGINE_HANGS
+        assert read_metrics(service)[FAILURES] >= failed + 3
 
 
 async def test_real_work_proves_an_engine_and_spares_the_canary() -> None:

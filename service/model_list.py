@@ -33,22 +33,27 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
 
 def main(arguments: Sequence[str]) -> int:
     """Print every checkpoint; returns 2 when a folder or a manifest cannot be used."""
-    options = parse_arguments(arguments)
-    status = _DONE
-    print(_describe(BUNDLED_CHECKPOINT, note=", the bundled one"))
-    for folder in options.folders:
+    faults: list[str] = []
+    described: list[str] = []
+    for directory in [BUNDLED_CHECKPOINT, *_search(parse_arguments(arguments).folders, faults)]:
+        try:
+            described.append(_describe(directory))
+        except (CheckpointError, OSError) as error:
+            faults.append(str(error))
+    print("\n\n".join(described))
+    for fault in faults:
+        print(f"ncal models: {fault}", file=sys.stderr)
+    return _REFUSED if faults else _DONE
+
+
+def _search(folders: Sequence[Path], faults: list[str]) -> list[Path]:
+    found: list[Path] = []
+    for folder in folders:
         directories = find_checkpoints(folder)
         if not directories:
-            print(f"ncal models: {folder}: holds no {MANIFEST_NAME}; name a folder of checkpoints",
-                  file=sys.stderr)  # fmt: skip
-            status = _REFUSED
-        for directory in directories:
-            try:
-                print("\n" + _describe(directory))
-            except CheckpointError as error:
-                print(f"ncal models: {error}", file=sys.stderr)
-                status = _REFUSED
-    return status
+            faults.append(f"{folder}: holds no {MANIFEST_NAME}; name a folder of checkpoints")
+        found += directories
+    return found
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
@@ -56,9 +61,10 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.rglob(MANIFEST_NAME))
 
 
-def _describe(directory: Path, note: str = "") -> str:
+def _describe(directory: Path) -> str:
     manifest = read_manifest(directory, verify_weights=False)
     megabytes = sum(path.stat().st_size for path in directory.iterdir() if path.is_file()) / 1e6
+    note = ", the bundled one" if directory == BUNDLED_CHECKPOINT else ""
     return "\n".join(
         [
             f"{manifest.name} {manifest.fingerprint}, {megabytes:,.1f} MB{note}",

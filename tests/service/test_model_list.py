@@ -7,6 +7,7 @@ import pytest
 
 from contract.manifest import GRAPH_NAME, MANIFEST_NAME, read_manifest
 from engine.checkpoint import BUNDLED_CHECKPOINT
+from service import model_list
 from service.model_list import main
 
 
@@ -36,3 +37,16 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "states no format_version" in line
+
+
+def test_a_checkpoint_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_list, "BUNDLED_CHECKPOINT", tmp_path / "gone")
+    (tmp_path / "mine").mkdir()
+    shutil.copy(BUNDLED_CHECKPOINT / MANIFEST_NAME, tmp_path / "mine")
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert f"folder   {tmp_path / 'mine'}" in said.out
+    (line,) = said.err.splitlines()
+    assert "gone is no checkpoint" in line

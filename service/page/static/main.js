@@ -6,10 +6,11 @@ import { h, put } from "./core/dom.js";
 import { loadTasks } from "./core/labels.js";
 import { applyLanguage, chooseLanguage, findLanguage, t } from "./core/words.js";
 import * as dialogue from "./views/dialogue.js";
+import * as file from "./views/file.js";
 import * as model from "./views/model.js";
 import * as problem from "./views/problem.js";
 
-const VIEWS = { problem, dialogue, model };
+const VIEWS = { problem, dialogue, file, model };
 const main = h("main", { id: "main", tabindex: "-1" });
 const bar = h("header", { class: "bar" });
 const footer = h("footer");

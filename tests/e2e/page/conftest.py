@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
 from tests.e2e.service_process import ServiceProcess
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_SERIOUS = ("serious", "critical")
 OpenPage = Callable[..., Awaitable[Page]]
 _LISTEN = """
 addEventListener("securitypolicyviolation", (event) =>
@@ -90,3 +92,13 @@ async def open_page(browser: Browser, shared_service: ServiceProcess) -> AsyncIt
     for faults in watched:
         assert faults.messages == []
         assert faults.foreign == []
+
+
+async def find_faults(page: Page) -> list[str]:
+    """What axe-core calls serious on the page as it is."""
+    results = await Axe().run(page)
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:120]}"
+        for each in results.response["violations"]
+        if each["impact"] in _SERIOUS
+    ]

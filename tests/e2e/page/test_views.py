@@ -4,11 +4,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from service.access.api_keys import make_key
-from tests.e2e.page.conftest import OpenPage
+from tests.e2e.page.conftest import OpenPage, find_faults
 from tests.e2e.service_process import PATIENT, start_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # that of the browser
@@ -16,17 +15,6 @@ TRANSCRIPT = (
     "李老师：八分之六怎么约分？\n小明：同时除以二，等于四分之三。\n李老师：没错，很好。\n继续努力。"
 )
 HTML = '<img src=x onerror="document.title=1"><b>7</b>'
-SERIOUS = ("serious", "critical")
-
-
-async def find_faults(page: Page) -> list[str]:
-    """What axe-core calls serious on the page as it is."""
-    results = await Axe().run(page)
-    return [
-        f"{each['id']}: {each['nodes'][0]['html'][:120]}"
-        for each in results.response["violations"]
-        if each["impact"] in SERIOUS
-    ]
 
 
 async def label_example(page: Page) -> None:

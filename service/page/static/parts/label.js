@@ -4,13 +4,13 @@ import { h } from "../core/dom.js";
 import { defineLabel, findHue, findLabel, nameLabel } from "../core/labels.js";
 import { t } from "../core/words.js";
 
-export function makeTag(task, id, { withId = false } = {}) {
+export function makeTag(task, id, { short = false } = {}) {
   const label = findLabel(task, id);
   const name = nameLabel(label);
-  return h("span", { class: "tag", "data-hue": findHue(task, label.group), title: defineLabel(task, label) },
-    withId && id !== name ? `${id} ${name}` : name);
+  return h("span", { class: "tag", "data-hue": findHue(task, label.group), title: short ? name : defineLabel(task, label) },
+    short ? id : name);
 }
 
-export function makeReviewMark() {
-  return h("span", { class: "mark", title: t("review.why") }, t("review.mark"));
+export function makeReviewMark(key = "review.mark") {
+  return h("span", { class: "mark", title: t("review.why") }, t(key));
 }

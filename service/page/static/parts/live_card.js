@@ -20,7 +20,7 @@ export function makeLiveCard(task, state, result, onEnd) {
     if (list.children[index]) fillTurn(list.children[index], task, state.turns[index], index);
   };
   const connect = () => new LiveDialogue({
-    prior: state.prior,
+    prior: "uniform", // a dialogue that has just begun tells no mix
     onLabel: (index, prediction, final) => {
       Object.assign(state.turns[index], { prediction, final, error: null });
       state.live.update(index);

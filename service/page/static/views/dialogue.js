@@ -19,7 +19,7 @@ const EXAMPLE = `师：八分之六怎么约分？
 生：明白了。
 师：今天网络有点卡，听得清吗？
 生：听得清。`;
-const state = { way: "paste", text: "", roles: {}, prior: "uniform", turns: [], structure: null, message: null };
+const state = { way: "paste", text: "", roles: {}, prior: "estimate", turns: [], structure: null, message: null };
 
 export function draw(main, tasks) {
   const task = tasks.find((each) => each.path === "/classify/dialogue-turn");
@@ -61,7 +61,7 @@ function makePasteCard(task, result) {
     h("div", { class: "field" }, h("label", { for: "transcript" }, t("dialogue.text")), input,
       h("p", { class: "note" }, t("dialogue.text.note"))),
     names,
-    makePriorSwitch(["uniform", "training"], state.prior, (prior) => {
+    makePriorSwitch(["estimate", "uniform", "training"], state.prior, (prior) => {
       state.prior = prior;
       if (state.turns.length) labelPasted(task, result);
     }),

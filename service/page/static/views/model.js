@@ -31,7 +31,7 @@ function makeTaskSection(task, redraw) {
       makeFact(t("model.created"), model.created), makeFact(t("model.base"), model.base_model),
       makeFact(t("model.engine"), model.engine)),
     evaluation ? makeEvaluation(task, modes, mode, evaluation, redraw)
-      : [makeLabelTable(task, null), h("p", { class: "notice" }, t("model.unmeasured"))]);
+      : [makeLabelTable(task, listFigures(task, null)), h("p", { class: "notice" }, t("model.unmeasured"))]);
 }
 
 function makeFact(name, value) {
@@ -51,8 +51,7 @@ function makeEvaluation(task, modes, mode, evaluation, redraw) {
       makeFigureOf(t("model.f1"), answers.macro_f1), makeFigureOf(t("model.kappa"), answers.kappa),
       makeFigureOf(t("model.ece"), evaluation[`ece_${state.prior}`], null, 3)),
     h("p", { class: "note" }, t(`model.quality.${state.prior}`)),
-    makeLabelTable(task, evaluation),
-    h("p", { class: "note" }, t("model.precision.note")),
+    makeLabelTable(task, listFigures(task, evaluation)),
     h("div", { class: "columns" },
       makeReliabilitySection(evaluation), makeConfusionSection(task, evaluation)),
   ];
@@ -87,21 +86,34 @@ export function computeEvenPrecision(confusion) {
   });
 }
 
-function makeLabelTable(task, evaluation) {
-  const even = evaluation ? computeEvenPrecision(evaluation.confusion) : [];
-  const heads = evaluation ? ["items", "recall.one", "precision.even", "precision.data"] : [];
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("model.labels") }, h("table", {},
+/** Texts, recall and precisions of each class, under the prior that is looked at.
+
+    Checkpoints of before say nothing of each class under the training prior. */
+function listFigures(task, evaluation) {
+  if (!evaluation) return { heads: [], rows: {} };
+  const other = state.prior === "training" ? evaluation.training_prior_answers?.per_class : null;
+  if (other) {
+    const rows = task.ids.map((id) => [id, [count(evaluation.per_class[id].support), other[id].recall.toFixed(2), other[id].precision.toFixed(2)]]);
+    return { heads: ["items", "recall.one", "precision.data"], note: "model.precision.training", rows: Object.fromEntries(rows) };
+  }
+  const even = computeEvenPrecision(evaluation.confusion);
+  const rows = task.ids.map((id, index) => {
+    const each = evaluation.per_class[id];
+    return [id, [count(each.support), each.recall.toFixed(2), even[index].toFixed(2), each.precision.toFixed(2)]];
+  });
+  return { heads: ["items", "recall.one", "precision.even", "precision.data"], note: "model.precision.note", rows: Object.fromEntries(rows) };
+}
+
+function makeLabelTable(task, { heads, rows, note }) {
+  return h("div", {}, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("model.labels") }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("model.label")),
       heads.map((key) => h("th", { scope: "col", class: "number" }, t(`model.${key}`))))),
-    h("tbody", {}, task.labels.map((label, index) => {
-      const each = evaluation?.per_class[label.id];
-      return h("tr", {},
+    h("tbody", {}, task.labels.map((label) => h("tr", {},
         h("th", { scope: "row" },
           h("span", { class: "tag", "data-hue": findHue(task, label.group), title: nameGroup(label.group) }, nameLabel(label)),
           h("p", { class: "definition" }, defineLabel(task, label))),
-        each && [count(each.support), each.recall.toFixed(2), even[index].toFixed(2), each.precision.toFixed(2)]
-          .map((text) => h("td", { class: "number" }, text)));
-    }))));
+        rows[label.id]?.map((text) => h("td", { class: "number" }, text))))))),
+  note && h("p", { class: "note" }, t(note)));
 }
 
 function makeReliabilitySection(evaluation) {

@@ -30,7 +30,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     _add_columns(parser)
     _add_answers(parser)
     _add_output(parser)
-    _add_service(parser)
+    add_service(parser)
     return parser.parse_args(arguments)
 
 
@@ -115,7 +115,8 @@ def _add_output(parser: ArgumentParser) -> None:
     add("--restart", action="store_true", help="forget what an earlier run has begun")
 
 
-def _add_service(parser: ArgumentParser) -> None:
+def add_service(parser: ArgumentParser) -> None:
+    """Which service answers; `open_service` reads it."""
     group = parser.add_argument_group("the service")
     where = group.add_mutually_exclusive_group()
     where.add_argument(

@@ -35,6 +35,8 @@ class ServedTask(NamedTuple):
     """Label → its group, in the order of the label set."""
     training_prior: tuple[float, ...]
     """Share of each label in the training data, in the order of `groups`."""
+    names: Mapping[str, tuple[str, str]]
+    """Label → what it is called in English and in Chinese."""
     model: str
     """Name and fingerprint, `ncal-mini a3d99b2ec49d`."""
 
@@ -81,6 +83,10 @@ class Client:
                     training_prior=tuple(
                         task["training_prior"][each["id"]] for each in sets[task["task"]]
                     ),
+                    names={
+                        each["id"]: (each["name_en"], each["name_zh"])
+                        for each in sets[task["task"]]
+                    },
                     model=_name_model(model),
                 )
                 for model in models["models"]
@@ -168,6 +174,7 @@ def describe_tasks(manifest: Manifest) -> list[ServedTask]:
             window=task.window,
             groups={label.id: label.group for label in task.label_set.labels},
             training_prior=task.training_prior,
+            names={label.id: (label.name_en, label.name_zh) for label in task.label_set.labels},
             model=_name_model({"name": manifest.name, "fingerprint": manifest.fingerprint}),
         )
         for task in manifest.tasks

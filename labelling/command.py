@@ -1,19 +1,18 @@
 """The command: the order of its steps."""
 
-import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from contract.manifest import CheckpointError, read_manifest
 from labelling.arguments import parse_arguments
-from labelling.client import Client, describe_tasks
+from labelling.client import describe_tasks
 from labelling.errors import ServiceFailure
 from labelling.job import Job, label_rows
 from labelling.journal import Journal
 from labelling.mixes import find_mix
-from labelling.own_service import run_service
+from labelling.own_service import connect, open_service
 from labelling.plan import Plan, make_plans
 from labelling.results.output import (
     Labelled,
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _label(options: Namespace) -> None:
-    client = _connect(options) if options.url else None
+    client = connect(options) if options.url else None
     tasks = client.list_tasks() if client else describe_tasks(read_manifest(options.checkpoint))
     plans = make_plans(options, tasks)
     for plan in plans:
@@ -58,21 +57,6 @@ def _label(options: Namespace) -> None:
         _write(options, plans, journals)
         for journal in journals:
             journal.remove()
-
-
-@contextmanager
-def _find_service(options: Namespace) -> Iterator[Client]:
-    """Yield a client; without an address a service runs meanwhile."""
-    if options.url:
-        yield _connect(options)
-        return
-    print("starting the service …", file=sys.stderr)
-    with run_service(options.checkpoint) as own:
-        yield Client(own.url, patience_s=options.patience, ended=own.ended)
-
-
-def _connect(options: Namespace) -> Client:
-    return Client(options.url, key=os.environ.get("NCAL_API_KEY"), patience_s=options.patience)
 
 
 def _open_journal(plan: Plan, stack: ExitStack, *, restart: bool) -> Journal:
@@ -88,7 +72,7 @@ def _classify(options: Namespace, plans: Sequence[Plan], journals: Sequence[Jour
     ]
     if not open_plans:
         return
-    with _find_service(options) as client:
+    with open_service(options) as client:
         for job, journal in open_plans:
             label_rows(job, journal, client)
 

@@ -20,6 +20,14 @@ def check_prior(task: ServedTask, prior: str) -> None:
     _resolve(task, prior)
 
 
+def name_mix(task: ServedTask, prior: str) -> Mix:
+    """The mix that `--prior` names where there is no file to estimate one from."""
+    mix = _resolve(task, prior)
+    if mix is None:
+        raise FileError("--prior estimate: needs a whole file; try uniform or training")
+    return mix
+
+
 def find_mix(task: ServedTask, prior: str, journal: Journal) -> Mix:
     """The mix that `--prior` names, or that the kept answers tell."""
     mix = _resolve(task, prior)
@@ -30,23 +38,27 @@ def find_mix(task: ServedTask, prior: str, journal: Journal) -> Mix:
 
 def read_settled(journal: Journal, task: ServedTask, mix: Mix) -> Iterator[Answer]:
     """All answers in the order of the rows, with label and probabilities for the mix."""
-    labels = list(task.groups)
     for answer in journal.read():
-        if "error" in answer:
-            yield answer
-            continue
-        uniform = answer["probabilities"]
-        probabilities = [uniform[label] for label in labels]
-        if mix.kind != "uniform":
-            probabilities = shift_prior(probabilities, mix.shares)
-        best = max(range(len(labels)), key=probabilities.__getitem__)
-        chosen = [labels.index(label) for label in answer["prediction_set"]]
-        yield answer | {
-            "label": labels[best],
-            "confidence": probabilities[best],
-            "needs_review": needs_review(chosen, best),
-            "probabilities": dict(zip(labels, probabilities, strict=True)),
-        }
+        yield settle(answer, task, mix)
+
+
+def settle(answer: Answer, task: ServedTask, mix: Mix) -> Answer:
+    """An answer with label and probabilities for the mix; an error as it is."""
+    if "error" in answer:
+        return answer
+    labels = list(task.groups)
+    uniform = answer["probabilities"]
+    probabilities = [uniform[label] for label in labels]
+    if mix.kind != "uniform":
+        probabilities = shift_prior(probabilities, mix.shares)
+    best = max(range(len(labels)), key=probabilities.__getitem__)
+    chosen = [labels.index(label) for label in answer["prediction_set"]]
+    return answer | {
+        "label": labels[best],
+        "confidence": probabilities[best],
+        "needs_review": needs_review(chosen, best),
+        "probabilities": dict(zip(labels, probabilities, strict=True)),
+    }
 
 
 def describe_mix(mix: Mix, task: ServedTask) -> list[str]:

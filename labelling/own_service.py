@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
+from labelling.client import Client
 from labelling.errors import ServiceFailure
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +26,22 @@ class OwnService(NamedTuple):
     url: str
     ended: threading.Event
     """Set as soon as its process is gone."""
+
+
+def connect(options: Namespace) -> Client:
+    """A client of the service at `--url`; its key stands in the environment."""
+    return Client(options.url, key=os.environ.get("NCAL_API_KEY"), patience_s=options.patience)
+
+
+@contextmanager
+def open_service(options: Namespace) -> Iterator[Client]:
+    """Yield a client of the service at `--url`; without an address one runs meanwhile."""
+    if options.url:
+        yield connect(options)
+        return
+    print("starting the service …", file=sys.stderr)
+    with run_service(options.checkpoint) as own:
+        yield Client(own.url, patience_s=options.patience, ended=own.ended)
 
 
 @contextmanager

@@ -35,6 +35,12 @@ def _label(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _ask(arguments: list[str]) -> int:
+    from labelling.ask import main
+
+    return main(arguments)
+
+
 def _make_key(arguments: list[str]) -> int:
     from service.access.api_keys import main
 
@@ -63,7 +69,8 @@ def _train(name: str, arguments: list[str]) -> int:
 
 PROGRAMS: Mapping[str, Program] = {
     "serve": Program("Answer over HTTP, by default on http://127.0.0.1:8000", _serve),
-    "label": Program("Label every row of a file", _label),
+    "label": Program("Label every row of files", _label),
+    "ask": Program("Answer problems, or a dialogue, line by line as you type", _ask),
     "models": Program("List checkpoints: the bundled one, and those in a folder", _list_models),
     "key": Program("Make an API key and its entry for the service", _make_key),
     **{

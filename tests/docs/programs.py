@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from labelling.arguments import parse_arguments
+from labelling.ask import parse_arguments as parse_ask
 from ncal.programs import PROGRAMS
 from service.access.api_keys import parse_name
 from service.model_list import parse_arguments as parse_model_list
@@ -127,6 +128,10 @@ def _parse_labelling(arguments: list[str]) -> list[str]:
     return _check_paths(parse_arguments(arguments))
 
 
+def _parse_ask(arguments: list[str]) -> list[str]:
+    return _check_paths(parse_ask(arguments))
+
+
 def _parse_service(arguments: list[str]) -> list[str]:
     settings = read_settings(arguments)
     names = [path.as_posix() for path in settings.checkpoint if not path.is_absolute()]
@@ -172,6 +177,7 @@ _PARSERS: dict[str, Callable[[list[str]], list[str]]] = {
     "training": _parse_training,
 }
 _NCAL: dict[str, Callable[[list[str]], list[str]]] = {
+    "ask": _parse_ask,
     "key": _parse_key,
     "label": _parse_labelling,
     "models": _parse_model_list,

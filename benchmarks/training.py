@@ -23,7 +23,7 @@ from benchmarks.processes import stop_cleanly_on_sigterm
 from benchmarks.results import Result, make_table
 from benchmarks.samples import spread
 from benchmarks.training_cases import BUNDLED_BACKBONE, CASES, Case, find_backbone, make_recipe
-from benchmarks.training_worker import SYSTEMS, Measurement, System
+from benchmarks.training_measurement import SYSTEMS, Measurement, System
 
 _SPEED_TARGET = 2.0
 _PEERS: dict[System, tuple[str, float]] = {

@@ -18,9 +18,9 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -35,6 +35,7 @@ from transformers import (
 )
 from transformers.trainer import DEFAULT_CALLBACKS
 
+from benchmarks.training_measurement import SYSTEMS, Measurement, System
 from contract.labels import LabelSet
 from training.data.batches import build_encoder
 from training.data.examples import Example
@@ -42,27 +43,7 @@ from training.evaluation.preparation import prepare
 from training.fit import fit
 from training.recipe.recipe import TrainRecipe
 
-System = Literal["ours", "reference", "reference-tuned"]
-SYSTEMS: tuple[System, ...] = get_args(System)
 _IGNORED = -100  # what cross-entropy leaves out
-
-
-@dataclass(kw_only=True)
-class Measurement:
-    """One run. Its first epoch warms up (caches fill, graphs are compiled) and is left out."""
-
-    system: System
-    items: int
-    """Examples of an epoch."""
-    prompt_tokens: int
-    """Tokens of their prompts: no padding, no appended labels."""
-    epoch_s: list[float] = field(default_factory=list)
-    epoch_cpu_s: list[float] = field(default_factory=list)
-    """Processor time of this process, all threads."""
-    bytes_before: int = 0
-    """Peak memory before anything was loaded: Python and its libraries; 0 on a GPU."""
-    peak_bytes: int = 0
-    """Peak memory until the end of the last epoch, resident; on a GPU that of its tensors."""
 
 
 def run(system: System, recipe: TrainRecipe, items: int, folder: Path) -> Measurement:

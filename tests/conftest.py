@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 SHARED = ("shared_service",)
-"""Fixtures that cost more than the tests around them: all that ask for one run in one process."""
+"""Fixtures that cost more than the tests around them: files that ask for one share a process."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -41,13 +42,17 @@ def _share_out(items: list[pytest.Item]) -> None:
 
     Slow ones come first, so that at the end no process is left alone with one.
     """
-    groups = {item: _find_group(item) for item in items}
-    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: groups[item] not in slow)
+    groups = _find_groups(items)
+    slow = {groups[item.path] for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: groups[item.path] not in slow)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
+        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
 
 
-def _find_group(item: pytest.Item) -> str:
-    shared = [name for name in getattr(item, "fixturenames", ()) if name in SHARED]
-    return shared[0] if shared else item.nodeid.partition("::")[0]
+def _find_groups(items: list[pytest.Item]) -> dict[Path, str]:
+    """The group of each file: its own, or that of all files that ask for a shared fixture."""
+    groups = {item.path: str(item.path) for item in items}
+    for item in items:
+        for name in set(SHARED) & set(getattr(item, "fixturenames", ())):
+            groups[item.path] = name
+    return groups

@@ -34,6 +34,10 @@ LAYERS = {
 """What is installed, in this order; vLLM on a CPU lies on top of `cpu`, `dev` (training and tests)
 on top of all."""
 
+COMPILED = ("cpu", "gpu")
+"""Layers whose modules pip compiles. The others have ten times as many, most of them never
+imported; Python compiles those that are."""
+
 EXTRAS = {"vllm": "vllm", "training": "dev", "test": "dev", "dev": "dev"}
 """Words for what is wanted beside serving and labelling, and the layer that each means."""
 
@@ -142,19 +146,20 @@ class Environment:
         """Install a layer on top of those there are; return the new record of layers."""
         self._write_record(layers, busy=layer)
         for name in LAYERS[layer]:
-            self._install_lock(LOCKS / name)
+            self._install_lock(LOCKS / name, compiled=layer in COMPILED)
         self._check(layer)
         layers = layers | {layer: digest_locks(layer)}
         self._write_record(layers, busy=None)
         return layers
 
-    def _install_lock(self, lock: Path) -> None:
+    def _install_lock(self, lock: Path, *, compiled: bool) -> None:
         started = time.monotonic()
         packages = re.findall(r"^[a-z0-9].*==", lock.read_text(encoding="utf-8"), re.MULTILINE)
         print(f"setup: {lock.name}, up to {len(packages)} packages", flush=True)
         command = [str(self.python), "-I", "-m", "pip", "install", "--no-input", "--no-deps"]
         command += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
         command += ["--progress-bar", "off", "--retries", "2", "--requirement", str(lock)]
+        command += [] if compiled else ["--no-compile"]
         if self._run(command):
             output = self._read_log()
             absent = re.search(NOT_FOUND, output) and not re.search(NO_NETWORK, output)

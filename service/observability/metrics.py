@@ -127,7 +127,7 @@ class Metrics:
         )
         self.needs_review = Counter(
             "ncal_needs_review_total",
-            "Predictions without exactly one label in their set.",
+            "Predictions whose set holds not just their label, uniform prior.",
             ["task"],
             registry=registry,
         )

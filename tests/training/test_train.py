@@ -24,6 +24,7 @@ from training.checkpoints.export import export_checkpoint
 from training.data.batches import TrainingExamples, build_encoder
 from training.data.examples import read_examples
 from training.errors import BadInput
+from training.evaluation.baseline import measure_baseline
 from training.evaluation.crossvalidate import crossvalidate
 from training.evaluation.cv_evaluation import evaluate
 from training.evaluation.folds import split_folds
@@ -175,8 +176,13 @@ def test_what_recurs_in_training_is_known_by_fold(workplace: Path, tmp_path: Pat
     recipe = make_recipe(
         workplace, work=tmp_path / "work", sources=[source], optimisation={"epochs": 1}
     )
+    baseline = measure_baseline(recipe)["timss"]
     label_sets, examples, tokenizer = prepare(recipe)
     _, evaluation = evaluate(recipe, label_sets, examples, tokenizer)
+    beside = evaluation["timss"]["retrospective"]["beside_baseline"]["macro_recall"]
+    own = evaluation["timss"]["retrospective"]["macro_recall"]
+    assert beside["difference"] == pytest.approx(own - baseline["macro_recall"])
+    assert "than the n-gram baseline" in (recipe.work / "report" / "report.md").read_text("utf-8")
     folds = split_folds(examples, 2, 0)
     parted = sum(2 for i in range(6) if folds[i] != folds[42 + i])
     assert parted > 0

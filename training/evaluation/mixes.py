@@ -49,7 +49,7 @@ def measure_mixes(recipe: TrainRecipe) -> str:
             for size in SIZES:
                 figures = simulate(answers, mix, size)
                 rows.append([name, str(size), *_describe(figures)])
-        header = ["mix", "items", "error of the estimate"]
+        header = ["mix", "items", "error of the estimate", "shares within their interval"]
         for what in (
             "accuracy",
             "macro recall",
@@ -70,7 +70,8 @@ def list_mixes(training: Floats) -> dict[str, Floats]:
 
 
 def simulate(answers: HeldOutAnswers, mix: Floats, size: int) -> dict[str, Any]:
-    """Mean total variation of the estimate, and by prior what comes of the answers.
+    """Mean total variation of the estimate, how many of its 95% intervals hold the share of the
+    mix, and by prior what comes of the answers.
 
     Accuracy and review are means over items; macro recall and precision are of the pooled
     confusion matrix.
@@ -79,6 +80,7 @@ def simulate(answers: HeldOutAnswers, mix: Floats, size: int) -> dict[str, Any]:
     classes = len(mix)
     members = [np.flatnonzero(answers.labels == label) for label in range(classes)]
     errors: list[float] = []
+    held: list[float] = []
     confusions = {prior: np.zeros((classes, classes), dtype=np.int64) for prior in PRIORS}
     reviewed = dict.fromkeys(PRIORS, 0)
     wrong = dict.fromkeys(PRIORS, 0)
@@ -87,7 +89,9 @@ def simulate(answers: HeldOutAnswers, mix: Floats, size: int) -> dict[str, Any]:
         labels = rng.choice(classes, size=size, p=mix)
         items = np.array([rng.choice(members[label]) for label in labels])
         probabilities = answers.probabilities[items]
-        estimate = np.array(estimate_mix(answers.training.tolist(), probabilities.tolist()).shares)
+        found = estimate_mix(answers.training.tolist(), probabilities.tolist())
+        estimate, intervals = np.array(found.shares), np.array(found.intervals)
+        held.append(float(((intervals[:, 0] <= mix) & (mix <= intervals[:, 1])).mean()))
         errors.append(float(np.abs(estimate - mix).sum() / 2))
         shares = (np.ones(classes), answers.training, estimate, mix)
         for prior, weights in zip(PRIORS, shares, strict=True):
@@ -100,6 +104,7 @@ def simulate(answers: HeldOutAnswers, mix: Floats, size: int) -> dict[str, Any]:
     total = batches * size
     return {
         "total_variation": float(np.mean(errors)),
+        "held": float(np.mean(held)),
         **{prior: summarize_confusions(each) for prior, each in confusions.items()},
         "reviewed": {prior: count / total for prior, count in reviewed.items()},
         "wrong": {prior: wrong[prior] / max(1, total - reviewed[prior]) for prior in PRIORS},
@@ -107,7 +112,7 @@ def simulate(answers: HeldOutAnswers, mix: Floats, size: int) -> dict[str, Any]:
 
 
 def _describe(figures: Mapping[str, Any]) -> list[str]:
-    cells = [f"{figures['total_variation']:.3f}"]
+    cells = [f"{figures['total_variation']:.3f}", f"{figures['held']:.3f}"]
     for key in ("accuracy", "macro_recall", "macro_precision"):
         cells.append(", ".join(f"{figures[prior][key]:.3f}" for prior in PRIORS))
     for key in ("reviewed", "wrong"):

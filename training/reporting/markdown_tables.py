@@ -116,6 +116,24 @@ def tabulate_groups(results: Results) -> str:
     return write_table(header, rows)
 
 
+def tabulate_baseline(results: Results) -> str:
+    """How much better than the n-grams on the same items, with paired intervals; empty where the
+    baseline was not measured."""
+    averages = ("macro_recall", "accuracy", "macro_precision")
+    rows = [
+        [
+            name,
+            *(
+                _with_interval(beside[key]["difference"], beside[key]["interval"])
+                for key in averages
+            ),
+        ]
+        for name, result in results.items()
+        if (beside := result.get("beside_baseline"))
+    ]
+    return write_table(["set", "macro recall", "accuracy", "macro precision"], rows) if rows else ""
+
+
 def tabulate_classes(result: Mapping[str, Any], label_set: LabelSet) -> str:
     """One row a class: name, items, recall with its interval, precision, F1.
 

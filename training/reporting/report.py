@@ -12,6 +12,7 @@ from contract.labels import LabelSet
 from training.errors import BadInput
 from training.reporting.markdown_tables import (
     Results,
+    tabulate_baseline,
     tabulate_calibration,
     tabulate_classes,
     tabulate_groups,
@@ -47,6 +48,10 @@ probabilities are those for that prior. Where coverage is given, temperature, bi
 thresholds were set on other items than those measured, and all figures are of the answers after
 that, and scores are those of several models, each held out: what is promised of the model that
 is served follows from theirs. Coverage and set size are at equal class sizes.
+"""
+_HOW_COMPARED = """\
+How much more than the n-gram baseline (`python -m training baseline`) on the same folds; brackets
+hold the 95% interval of the difference, both counted on the same resamples.
 """
 _HOW_GROUPED = """\
 Macro recall of the classes in thirds by frequency in training, and of the answers for traffic
@@ -134,6 +139,7 @@ def _introduce(results: Results, note: str) -> str:
         tabulate_calibration(results),
         _HOW_GROUPED,
         tabulate_groups(results),
+        *([_HOW_COMPARED, baseline] if (baseline := tabulate_baseline(results)) else []),
     ])  # fmt: skip
 
 

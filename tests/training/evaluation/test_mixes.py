@@ -37,6 +37,7 @@ def test_the_known_mix_is_best_and_many_items_come_close_to_it() -> None:
     assert accuracy["known"] > accuracy["uniform"] > accuracy["training"]
     assert many["estimated"]["accuracy"] > accuracy["known"] - 0.02
     assert few["estimated"]["accuracy"] < many["estimated"]["accuracy"]
+    assert simulate(answers, TRAINING, 1000)["held"] > 0.85
 
 
 def test_what_is_not_reviewed_is_wrong_less_often() -> None:

@@ -31,7 +31,7 @@ SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadsco
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help setup serve label test test-fast lint typecheck pytest format lock checkpoint benchmark \
-        benchmark-training pictures fuzz soak audit sbom clean environment dev-environment
+        benchmark-training pictures screenshots fuzz soak audit sbom clean environment dev-environment
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ pictures: dev-environment ## Make the pictures of docs/ anew.
 
 fuzz: dev-environment ## Send the service BODIES (100,000) wrong and hostile bodies.
 	@$(RUN) -m pytest tests/e2e/test_malformed.py tests/e2e/test_fuzz.py --bodies $(BODIES)
+
+screenshots: dev-environment ## Take the pictures of the page anew, with a Chromium of the system.
+	@$(RUN) -m docs.pictures.page_views
 
 soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS passes options.
 	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)

@@ -30,6 +30,19 @@ def test_pictures_are_small() -> None:
     assert all(path.stat().st_size < 120_000 for path in pictures)
 
 
+def test_every_view_of_the_page_has_a_picture_in_both_languages_and_is_shown() -> None:
+    pictures = sorted(path.name for path in (FOLDER / "page").iterdir())
+    assert pictures == sorted(
+        f"{view}-{language}.png"
+        for view in ("problem", "dialogue", "file", "model")
+        for language in ("en", "zh")
+    )
+    page = (ROOT / "docs" / "page.md").read_text(encoding="utf-8")
+    for name in pictures:
+        assert (FOLDER / "page" / name).stat().st_size < 150_000
+        assert f"(pictures/page/{name})" in page
+
+
 def test_a_circle_of_imports_cannot_be_drawn() -> None:
     assert order_by_level({"top": {"base"}, "base": set()}) == [["base"], ["top"]]
     with pytest.raises(ValueError, match="circle"):

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_p
 
 from tests.e2e.service_process import ServiceProcess
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 _SERIOUS = ("serious", "critical")
 OpenPage = Callable[..., Awaitable[Page]]
 _LISTEN = """

@@ -48,7 +48,7 @@ def find_foreign_imports(source: Path) -> set[str]:
         ("tables", {"contract", "tables"}),
         ("labelling", {"contract", "engine", "tables", "labelling"}),
         ("service", {"contract", "engine", "service", "tables"}),
-        ("training", {"contract", "engine", "training"}),
+        ("training", {"contract", "engine", "tables", "training"}),
         ("ncal", {"labelling", "ncal", "service", "training"}),
     ],
 )
@@ -116,6 +116,7 @@ LAYERS = {
         "__main__",
         "commands",
         "train",
+        "proposal",
         "evaluation",
         "checkpoints",
         "pretraining",

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 from contract.manifest import GRAPH_NAME, Manifest
-from training.recipe.recipe import SourceRecipe, TrainRecipe
+from training.errors import BadInput
+from training.recipe.recipe import ColumnNames, SourceRecipe, TrainRecipe
 from training.summaries import SUMMARIES
 
 _FORMATS = get_args(SourceRecipe.model_fields["format"].annotation)
@@ -37,7 +38,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
         command.set_defaults(run=run, overrides=None)
         return command
 
-    _add_recipe(add("train", _train), check=True)
+    _add_train(add("train", _train))
     _add_evaluate(add("evaluate", _evaluate))
     _add_behaviour(add("behaviour", _behaviour))
     _add_calibrate(add("calibrate", _calibrate))
@@ -61,6 +62,43 @@ def _add_recipe(command: argparse.ArgumentParser, *, check: bool = False) -> Non
             help="check recipe and data, load no weights, train nothing",
         )
     command.epilog = f"{_OVERRIDES}, for instance optimisation.seed=1."
+    command.set_defaults(overrides=[])
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "table",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a table of your own (CSV, TSV, XLSX, Parquet, JSON) with a text and a label in "
+        "each row: label set and recipe are written to build/NAME, and trained from",
+    )
+    command.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="YAML file with every choice, in place of FILE"
+    )
+    command.add_argument("--name", help="of the model and its task (FILE's own)")
+    for column, what in (
+        ("text", "what is labelled"),
+        ("label", "what people said"),
+        ("speaker", "who speaks: then rows are turns of dialogues"),
+        ("dialogue", "what tells one dialogue from another"),
+    ):
+        command.add_argument(
+            f"--{column}", metavar="COLUMN", help=f"{what} (recognised by its name)"
+        )
+    command.add_argument(
+        "--backbone", help="where to start (the bundled model; on a GPU a larger one)"
+    )
+    command.add_argument(
+        "--test", type=Path, metavar="FILE", help="then measure on this table, never trained on"
+    )
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="check recipe and data, load no weights, train nothing",
+    )
+    command.epilog = f"{_OVERRIDES}, for instance optimisation.epochs=5."
     command.set_defaults(overrides=[])
 
 
@@ -183,12 +221,45 @@ def _pretrain(options: Namespace) -> None:
 def _train(options: Namespace) -> None:
     from training.train import check_exportable, train
 
+    options.recipe = _find_recipe(options)
     recipe = TrainRecipe.read(options.recipe, options.overrides)
     if options.check:
         check_exportable(recipe)
         _check(options, recipe)
         return
     _announce(recipe, train(recipe))
+    if options.test is not None:
+        from training.evaluation.evaluate_checkpoint import evaluate_checkpoint
+
+        evaluate_checkpoint(
+            recipe.output,
+            [options.test],
+            format="table",
+            task=recipe.sources[0].task,
+            output=recipe.work / "test",
+        )
+    print(f"serve it: ncal serve --checkpoint {recipe.output}")
+
+
+def _find_recipe(options: Namespace) -> Path:
+    """The recipe that is named, or the one that is written for a table."""
+    if options.table is not None and "=" in str(options.table) and not options.table.exists():
+        options.overrides.insert(0, str(options.table))  # argparse could not know
+        options.table = None
+    if (options.table is None) == (options.recipe is None):
+        raise BadInput("give a table of your own, or --recipe: one of them")
+    if options.recipe is not None:
+        return Path(options.recipe)
+    from training.proposal.propose import propose
+
+    columns = ColumnNames(
+        text=options.text,
+        label=options.label,
+        speaker=options.speaker,
+        dialogue=options.dialogue,
+    )
+    name = options.name or options.table.stem
+    return propose(options.table, name=name, columns=columns, backbone=options.backbone)
 
 
 def _export(options: Namespace) -> None:

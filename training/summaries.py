@@ -6,7 +6,7 @@ Apart from the commands, so that `ncal --help` needs nothing that training needs
 from collections.abc import Mapping
 
 SUMMARIES: Mapping[str, str] = {
-    "train": "Cross-validate, calibrate, train on everything, write a checkpoint",
+    "train": "From a table or a recipe to a measured, calibrated checkpoint",
     "evaluate": "Measure a finished checkpoint on labelled files",
     "behaviour": "Put a checkpoint to the behavioural tests",
     "calibrate": "Refit temperature, biases and thresholds on labelled files",

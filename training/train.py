@@ -6,7 +6,6 @@ from contract.labels import LabelSet
 from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
 from contract.prompts import Frame
 from training.checkpoints.export import describe_measurement, export_checkpoint, write_card
-from training.checkpoints.parity import check_engine_installed
 from training.checkpoints.work_folder import final_folder, keep_final, load_final
 from training.data.batches import build_encoder
 from training.data.examples import Example, assign_rows, measure_prior
@@ -66,7 +65,6 @@ def rewrite_card(recipe: TrainRecipe) -> bool:
 
 def check_exportable(recipe: TrainRecipe) -> None:
     """Raise BadInput for what would make the export fail after hours of training."""
-    check_engine_installed()
     if recipe.loss.prior_left and recipe.optimisation.sampling != "class-balanced":
         raise BadInput(
             f"loss.name {recipe.loss.name}: its logits answer for the class mix of the training "

@@ -11,7 +11,8 @@ from tests.docs.pages import ROOT
 READERS_OWN = frozenset({
     "DIR", "labelled", "lesson.csv", "lesson.irf.jsonl", "lesson.xlsx", "lessons", "more.xlsx",
     "problems.xlsx", "review.xlsx", "my.csv", "my.yaml", "path/to/checkpoint",
-    "path/to/new-checkpoint", "problems.csv", "secrets/api-keys",
+    "build/checkpoints/talk", "build/talk/label-set.yaml", "build/talk/recipe.yaml",
+    "path/to/new-checkpoint", "problems.csv", "sentences.csv", "secrets/api-keys",
 })  # fmt: skip
 """Names in examples that stand for a file of whoever reads."""
 _IN_REPOSITORY = re.compile(

@@ -10,6 +10,8 @@
 - `csv`: a header and a record a line. Problems have the columns `text` and `label`. Dialogues
   have `dialogue`, `speaker`, `text` and `label`, turns in spoken order; a turn without a label
   is context only. A column `id` is optional.
+- `table`: a file of any form that `tables` reads; its columns are recognised, or named in the
+  recipe (`training.data.own_tables`).
 """
 
 import csv
@@ -17,33 +19,23 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
+from training.data.own_tables import read_table
+from training.data.records import Record, explain, place_turn, validate
 from training.errors import BadInput
 from training.recipe.recipe import LabelledFile
-
-_Model = TypeVar("_Model", Problem, Turn)
-_CONTEXT_TURNS = 8  # more than any prompt window reads; bounds the memory of long transcripts
-
-
-class Record(NamedTuple):
-    """One example as its file has it."""
-
-    place: str
-    """File and line."""
-    id: str
-    item: AnyInput
-    data_label: str | None
-    """None where the file has no labels."""
 
 
 def read_records(source: LabelledFile, kind: Kind) -> Iterator[Record]:
     """Yield the records of a file; BadInput names file, line and reason of a wrong one."""
     if source.format == "csv":
         return _read_csv(source.path, kind)
+    if source.format == "table":
+        return read_table(source, kind)
     return _read_json_lines(source.path, _PARSERS[source.format, kind])
 
 
@@ -65,7 +57,7 @@ def _read_json_lines(
         except json.JSONDecodeError as error:
             raise BadInput(f"{place}: not JSON: {error}") from error
         except ValidationError as error:
-            raise _explain(place, error) from error
+            raise explain(place, error) from error
         except KeyError as error:
             raise BadInput(f"{place}: missing field {error}") from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:
@@ -94,7 +86,7 @@ def _parse_pmtd(record: dict[str, Any]) -> _Parsed:
         raise ValueError("dialog_content does not stand in dialog_history")
     middle = len(turns) // 2
     place = middle if middle in places else places[0]
-    return record["id"], _place_turn(turns, place), record["class"]
+    return record["id"], place_turn(turns, place), record["class"]
 
 
 def _parse_dialogid(record: dict[str, Any]) -> _Parsed:
@@ -115,7 +107,7 @@ def _parse_conversation_turn(record: dict[str, Any]) -> _Parsed:
         for m in record["conversation"]
         if m["role"] != "system"
     ]
-    return record.get("id"), _place_turn(turns, len(turns) - 1), record["label"]
+    return record.get("id"), place_turn(turns, len(turns) - 1), record["label"]
 
 
 def _parse_math_problem(record: dict[str, Any]) -> _Parsed | None:
@@ -147,7 +139,7 @@ def _read_csv(path: Path, kind: Kind) -> Iterator[Record]:
     if kind == "problem":
         for number, row in numbered:
             place = f"{path}:{number}"
-            problem = _validate(place, Problem, {"text": row["text"]})
+            problem = validate(place, Problem, {"text": row["text"]})
             yield Record(place, row.get("id") or str(number), problem, row["label"])
         return
     for _, group in itertools.groupby(numbered, key=lambda pair: pair[1]["dialogue"]):
@@ -156,34 +148,13 @@ def _read_csv(path: Path, kind: Kind) -> Iterator[Record]:
 
 def _read_transcript(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Iterator[Record]:
     turns = [
-        _validate(f"{path}:{number}", Turn, {"speaker": row["speaker"], "text": row["text"]})
+        validate(f"{path}:{number}", Turn, {"speaker": row["speaker"], "text": row["text"]})
         for number, row in rows
     ]
     for index, (number, row) in enumerate(rows):
         if row["label"]:
-            item = _place_turn(turns, index)
+            item = place_turn(turns, index)
             yield Record(f"{path}:{number}", row.get("id") or str(number), item, row["label"])
-
-
-def _place_turn(turns: list[Turn], place: int) -> DialogueTurn:
-    return DialogueTurn(
-        speaker=turns[place].speaker,
-        text=turns[place].text,
-        previous=tuple(turns[max(0, place - _CONTEXT_TURNS) : place]),
-        following=tuple(turns[place + 1 : place + 1 + _CONTEXT_TURNS]),
-    )
-
-
-def _validate(place: str, model: type[_Model], fields: dict[str, Any]) -> _Model:
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        raise _explain(place, error) from error
-
-
-def _explain(place: str, error: ValidationError) -> BadInput:
-    reason = error.errors()[0]
-    return BadInput(f"{place}: {'.'.join(map(str, reason['loc']))}: {reason['msg']}")
 
 
 def _read_text(path: Path) -> str:

@@ -33,14 +33,33 @@ RESERVED = frozenset({
 `training.fitting.processes` rely on."""
 
 
+class ColumnNames(Settings):
+    """Which column of a table is what; None: it is recognised."""
+
+    text: str | None = None
+    label: str | None = None
+    speaker: str | None = None
+    """Only for turns of dialogues."""
+    dialogue: str | None = None
+    """What tells one dialogue from another; None where the file is one dialogue."""
+
+
 class LabelledFile(Settings):
     """One file of labelled examples."""
 
     path: Path
-    format: Literal["tmwpl", "pmtd", "dialogid", "conversation", "csv", "math-problems"]
+    format: Literal["tmwpl", "pmtd", "dialogid", "conversation", "csv", "math-problems", "table"]
     """How the file spells its examples; `training.data.formats` describes each."""
     task: str
     """Id of the label set it is labelled with."""
+    columns: ColumnNames = ColumnNames()
+    """Only for the format `table`."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if self.format != "table" and self.columns != ColumnNames():
+            raise ValueError(f"columns: the format {self.format} names its own; take `table`")
+        return self
 
 
 class SourceRecipe(LabelledFile):

@@ -1,0 +1,94 @@
+"""A stranger's table becomes a checkpoint that the embedded engine serves, by one command."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from contract.inputs import Problem
+from contract.manifest import read_manifest
+from engine.checkpoint import load_checkpoints, load_prompt_encoders
+from engine.openvino import score_offline
+from tests.training.tiny import make_backbone
+from training.__main__ import main
+from training.checkpoints import parity
+
+WORDS = {"Praise": "很好", "Ask why": "为什么？", "other": "听得见吗"}
+SMALL = ("optimisation.epochs=6", "optimisation.learning_rate=0.01", "optimisation.bf16=false",
+         "optimisation.compile=false", "evaluation.folds=2", "evaluation.grouped=false",
+         "evaluation.parity_items=10", "prompt.max_tokens=64")  # fmt: skip
+
+
+def write_table(path: Path, count: int = 24) -> None:
+    rng = random.Random(0)
+    rows = [f"{word}{number},{label}" for label, word in WORDS.items() for number in range(count)]
+    rng.shuffle(rows)
+    path.write_text("sentence,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a stranger works: a backbone, a table, and no vLLM."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parity, "has_vllm", lambda: False)
+    make_backbone(tmp_path / "backbone")
+    write_table(tmp_path / "talk moves.csv")
+    return tmp_path
+
+
+def test_one_command_makes_a_checkpoint_that_is_served(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(home / "test.csv", count=3)
+    arguments = ["train", "talk moves.csv", "--name", "talk", "--backbone", "backbone"]
+    assert main([*arguments, "--test", "test.csv", *SMALL]) == 0
+    said = capsys.readouterr().out
+    assert "text in column 'sentence', label in 'label'" in said
+    assert "ncal serve --checkpoint" in said
+    assert (home / "build/talk/work/test/report.md").exists()
+    manifest = read_manifest(home / "build/checkpoints/talk")
+    assert manifest.parity[0].engine.startswith("openvino ")
+    task = manifest.task("talk")
+    assert set(task.label_set.ids) == {"Praise", "Ask-why", "other"}
+    (checkpoint,) = load_checkpoints([home / "build/checkpoints/talk"])
+    prompts = load_prompt_encoders(checkpoint)["talk"].encode([Problem(text="为什么？7")])
+    scores = score_offline(
+        checkpoint.directory, [prompts[0].token_ids], dtype="float32", threads=1
+    )[0]
+    best = max(task.rows, key=lambda row: scores[row])
+    assert task.label_set.labels[task.rows.index(best)].data_label == "Ask why"
+
+
+def test_a_label_set_that_was_filled_in_is_kept_and_another_recipe_is_not_overwritten(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "talk moves.csv", "--name", "talk", "--backbone", "backbone", "--check"]
+    assert main([*arguments, *SMALL]) == 0
+    labels = home / "build/talk/label-set.yaml"
+    labels.write_text(labels.read_text(encoding="utf-8").replace("Not written yet.", "Mine."))
+    assert main([*arguments, *SMALL]) == 0
+    assert "Mine." in labels.read_text(encoding="utf-8")
+    recipe = home / "build/talk/recipe.yaml"
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace("epochs: 20", "epochs: 2"))
+    capsys.readouterr()
+    assert main([*arguments, *SMALL]) == 2
+    assert "--recipe build/talk/recipe.yaml" in capsys.readouterr().err
+    assert main(["train", "--recipe", str(recipe), "--check", *SMALL]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train"], "one of them"),
+        (["train", "a.csv", "--recipe", "b.yaml"], "one of them"),
+        (["train", "none.csv"], "none.csv"),
+        (["train", "talk moves.csv", "--label", "sentence"], "--label"),
+        (["train", "talk moves.csv", "--text", "words"], "no column words"),
+    ],
+)
+def test_what_is_missing_is_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert reason in said and "\n" not in said

@@ -1,0 +1,77 @@
+"""A label set from the labels that stand in a table, for a person to fill in later."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from contract.inputs import Kind
+from contract.labels import LabelSet
+from training.errors import BadInput
+
+MOST_LABELS = 200
+_HEAD = """\
+# The labels of {task}, as they stand in the data. Fill in names, group and a definition of one
+# line; `id` is what the API answers, `data_label` what the data say. `order` lists ids or groups
+# from low to high where they are a scale.
+"""
+_DEFINITION = "Not written yet."
+
+
+def infer_label_set(task: str, kind: Kind, data_labels: Sequence[str], place: str) -> LabelSet:
+    """Return a label set with a label for each value, the most frequent first.
+
+    Raises BadInput when the values cannot be the labels of a task: one alone, hundreds, or one
+    with a single example, which no fold could hold out.
+    """
+    counts = Counter(data_labels)
+    if len(counts) < 2:
+        raise BadInput(f"{place}: has one label only; a task needs two at least")
+    if len(counts) > min(MOST_LABELS, len(data_labels) // 2):
+        raise BadInput(
+            f"{place}: {len(counts):,} different values are no labels; is it the right column? "
+            "Name it with --label"
+        )
+    if rare := [label for label, count in counts.items() if count < 2]:
+        raise BadInput(
+            f"{place}: {len(rare)} of the labels have a single example (the first is "
+            f"{rare[0]!r}); add examples, or take these rows out"
+        )
+    labels = []
+    ids: set[str] = set()
+    for data_label, _ in counts.most_common():
+        label_id = _make_id(data_label, ids)
+        ids.add(label_id)
+        labels.append(
+            {"id": label_id, "data_label": data_label, "name_en": data_label,
+             "name_zh": data_label, "group": "all", "definition": _DEFINITION}
+        )  # fmt: skip
+    return LabelSet.model_validate({"task": task, "kind": kind, "name": task, "labels": labels})
+
+
+def write_label_set(label_set: LabelSet, path: Path) -> None:
+    """Write it as YAML with a note how to fill it in."""
+    fields = label_set.model_dump(mode="json")
+    text = yaml.safe_dump(fields, allow_unicode=True, sort_keys=False)
+    path.write_text(_HEAD.format(task=label_set.task) + text, encoding="utf-8")
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """Read one that a person may have filled in; BadInput names what is wrong with it."""
+    try:
+        return LabelSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        raise BadInput(f"{path}: not a label set: {error}") from error
+
+
+def _make_id(data_label: str, taken: set[str]) -> str:
+    """The value in letters that an id may have; a number where that leaves none or one taken."""
+    plain = unicodedata.normalize("NFKD", data_label).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")[:48]
+    stem = words if words[:1].isalpha() else f"label-{words}".strip("-")
+    numbered = (f"{stem}-{number}" for number in range(2, 1000))
+    return stem if stem not in taken else next(each for each in numbered if each not in taken)

@@ -23,6 +23,10 @@ def parse_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | No
     _add_commands(parser)
     # What is left are overrides, which argparse cannot collect from between the options.
     options, rest = parser.parse_known_args(arguments)
+    table = getattr(options, "table", None)
+    if table is not None and "=" in str(table) and not table.exists():
+        rest.insert(0, str(table))  # an override, which argparse took for the file
+        options.table = None
     if rest and (options.overrides is None or any(each.startswith("-") for each in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.overrides = rest
@@ -243,9 +247,6 @@ def _train(options: Namespace) -> None:
 
 def _find_recipe(options: Namespace) -> Path:
     """The recipe that is named, or the one that is written for a table."""
-    if options.table is not None and "=" in str(options.table) and not options.table.exists():
-        options.overrides.insert(0, str(options.table))  # argparse could not know
-        options.table = None
     if (options.table is None) == (options.recipe is None):
         raise BadInput("give a table of your own, or --recipe: one of them")
     if options.recipe is not None:

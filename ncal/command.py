@@ -1,20 +1,30 @@
 """From the words behind `ncal` to the program that they mean."""
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
 from ncal.programs import PROGRAMS, Program
 
-_DONE, _REFUSED = 0, 2
+_DONE, _UNREAD, _REFUSED = 0, 1, 2
 _OWN = ("ncal", "contract", "engine", "tables", "service", "labelling", "training")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one program; returns its exit status, 2 when there is none to run."""
     _write_what_can_be_written()
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _choose(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
+
+
+def _choose(words: list[str]) -> int:
     if not words:
         print(describe_programs(), file=sys.stderr)
         return _REFUSED

@@ -1,5 +1,6 @@
 """`ncal`: one word finds its program, and what cannot run says what to do."""
 
+import os
 import re
 import subprocess
 import sys
@@ -124,3 +125,18 @@ def test_what_vllm_spawns_prepares_itself_as_ever() -> None:
         "from ncal.command import main; main(['serve'])"
     )
     assert done.stdout.split() == ["service.command"], done.stderr
+
+
+def test_who_reads_no_further_sees_no_fault() -> None:
+    """As `ncal --help | head -1`: the pipe is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "ncal", "--help"],
+        cwd=ROOT,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")

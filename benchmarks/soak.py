@@ -3,8 +3,8 @@
 `python -m benchmarks.soak [--minutes 30]` starts a service and lets all kinds of clients
 use it at once: singles, batches, streams, whole and live dialogues, some that send nonsense
 and some that leave. It ends with 0 when every answer was as it should be and the memory of
-service and engine grew by less than `--max-growth-mib` from the second quarter of the time
-(caches are full by then) to the last.
+service and engine grew by less than `--max-growth-mib`, and their open files by less than
+`--max-more-files`, from the second quarter of the time (caches are full by then) to the last.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Vitals(NamedTuple):
 
     service_mib: float
     engine_mib: float
-    open_files: int
+    open_files: float
 
 
 class Traffic:
@@ -178,6 +178,19 @@ def describe_quarters(values: list[float]) -> list[float]:
     return [median(values[start : start + size]) for start in starts]
 
 
+def find_growth(vitals: list[Vitals]) -> Vitals:
+    """From the second quarter of the time to the last, by the medians of both."""
+    columns = zip(*vitals, strict=True)
+    quarters = [describe_quarters(list(column)) for column in columns]
+    return Vitals(*(medians[3] - medians[1] for medians in quarters))
+
+
+def is_flat(growth: Vitals, *, max_growth_mib: float, max_more_files: float) -> bool:
+    """Whether neither memory nor open files grew as a leak makes them grow."""
+    grown_mib = max(growth.service_mib, growth.engine_mib)
+    return grown_mib < max_growth_mib and growth.open_files < max_more_files
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
@@ -185,6 +198,9 @@ def main() -> int:
         "--pause-s", type=float, default=0.05, help="mean pause of a client between its acts"
     )
     parser.add_argument("--max-growth-mib", type=float, default=50.0)
+    parser.add_argument(
+        "--max-more-files", type=float, default=50.0, help="twice as many as there are clients"
+    )
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
     arguments = parser.parse_args()
     settings = Settings(checkpoint=(arguments.checkpoint,))
@@ -194,20 +210,20 @@ def main() -> int:
     with start_service(settings, logs, *_PATIENT) as service:
         traffic, vitals = uvloop.run(soak(service, arguments.minutes * 60, arguments.pause_s))
         exit_code = service.stop()
-    quarters = {
-        name: describe_quarters([getattr(each, name) for each in vitals]) for name in Vitals._fields
-    }
-    growth = {name: medians[3] - medians[1] for name, medians in quarters.items()}
+    growth = find_growth(vitals)
     print(f"log of the service: {logs}")
     print("done:", ", ".join(f"{name} {count}" for name, count in sorted(traffic.seen.items())))
-    for name, medians in quarters.items():
+    for name, values in zip(Vitals._fields, zip(*vitals, strict=True), strict=True):
+        medians = describe_quarters(list(values))
         print(f"{name} by quarter: {', '.join(f'{value:.0f}' for value in medians)}")
-    print("growth:", ", ".join(f"{name} {value:+.1f}" for name, value in growth.items()))
+    print("growth:", ", ".join(f"{name} {value:+.1f}" for name, value in growth._asdict().items()))
     print(f"faults: {len(traffic.faults)}; exit code of the service: {exit_code}")
     for fault in traffic.faults[:20]:
         print(" ", fault)
-    is_flat = max(growth["service_mib"], growth["engine_mib"]) < arguments.max_growth_mib
-    return 0 if is_flat and not traffic.faults and exit_code == 0 else 1
+    holds = is_flat(
+        growth, max_growth_mib=arguments.max_growth_mib, max_more_files=arguments.max_more_files
+    )
+    return 0 if holds and not traffic.faults and exit_code == 0 else 1
 
 
 if __name__ == "__main__":

@@ -186,6 +186,12 @@ def test_an_unusable_entry_is_named_by_line_and_never_quoted(entry: str) -> None
     assert entry not in str(error.value)
 
 
+def test_a_key_file_that_cannot_be_read_names_the_remedy(tmp_path: Path) -> None:
+    """Most often its owner is another than the container's user."""
+    with pytest.raises(KeyFormatError, match=r"cannot be read \(FileNotFoundError\); .*chown"):
+        ApiKeys.read("", tmp_path / "missing")
+
+
 def test_a_key_file_without_a_key_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none\n", encoding="utf-8")
     for name in ("keys", "missing"):

@@ -80,7 +80,7 @@ class Unauthorized(ServiceError):
 
 
 class Forbidden(ServiceError):
-    """Nobody may do this from there, whatever key it holds."""
+    """Not from there, whatever key it holds, or not with this key."""
 
     slug = "forbidden"
     title = "Forbidden"

@@ -213,7 +213,8 @@ class StreamEnd(_Form):
 
     status: Literal["end"]
     reason: str
-    """`complete`, or why the service stopped reading: `draining`, `engine-dead`, `idle`."""
+    """`complete`, or why the service stopped reading: `draining`, `engine-dead`, `idle`,
+    `rate-limited` (the quota of the day is used up)."""
     items: int
     """How many lines were taken, and answered."""
     ok: int

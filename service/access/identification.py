@@ -9,8 +9,8 @@ import orjson
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.access.api_keys import ApiKeys
-from service.access.rate_limit import Client, RateLimit
+from service.access.api_keys import ApiKeys, KeyScope
+from service.access.rate_limit import Client, DailyQuota, RateLimit
 from service.errors import (
     ERROR_MEDIA_TYPE,
     NOT_TAKEN,
@@ -64,18 +64,23 @@ class Identification:
         """`open_paths` are beside the probes those that anybody may read: exactly these."""
         self._keys = keys
         self._limit = limit
+        self._quota = DailyQuota()
         metrics = (_METRICS,) if open_metrics else ()
         self._open_paths = frozenset((*PROBES, *metrics, *open_paths))
 
     def identify(self, scope: Scope) -> Client:
-        """Return the client; Unauthorized when a key is asked for and none of ours is sent."""
+        """Return the client; Unauthorized when a key is asked for and none of ours is sent,
+        Forbidden when it is for other things."""
         if not self._keys or scope["path"] in self._open_paths:
             return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
-        key = _find_key(scope)
-        name = None if key is None else self._keys.find_client(key)
-        if name is None:
+        sent = _find_key(scope)
+        key = None if sent is None else self._keys.find_client(sent)
+        if key is None:
             raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
-        return Client(name, self._limit)
+        wanted = _find_scope(scope)
+        if wanted is not None and not key.may(wanted):
+            raise Forbidden(f"this key is not for that: it lacks the scope `{wanted}`")
+        return Client(key.name, self._limit, self._quota, key.items_per_day)
 
 
 class Security:
@@ -120,6 +125,15 @@ class Security:
             return
         if origin.partition(b"://")[2] != _find_header(scope, b"host"):
             raise Forbidden("this origin may not open a WebSocket here")
+
+
+def _find_scope(scope: Scope) -> KeyScope | None:
+    """What a key must be for; what only tells of the service is for every key."""
+    if scope["path"] == _METRICS:
+        return "metrics"
+    # A WebSocket has no method, nor has a request whose head has only just come: a POST.
+    is_work = scope.get("method") not in ("GET", "HEAD")
+    return "classify" if is_work else None
 
 
 def _find_key(scope: Scope) -> bytes | None:

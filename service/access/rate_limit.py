@@ -1,13 +1,15 @@
-"""How many items a client may send: a token bucket for each client."""
+"""How many items a client may send: a token bucket for each, and a quota of the day."""
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from service.errors import RateLimited
 
 _MOST_CLIENTS = 10_000
+_DAY_S = 86_400.0
+_LONGEST_WAIT_S = 600.0
 
 
 class RateLimit:
@@ -50,27 +52,63 @@ class RateLimit:
             self._buckets.popitem(last=False)
 
 
+class DailyQuota:
+    """How many items each client has sent since midnight, UTC, by the count of this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._day = 0.0
+        self._sent: Counter[str] = Counter()
+
+    def charge(self, client: str, items: int, most: int) -> None:
+        """Count the items, or raise RateLimited and count nothing, if that is more than `most`."""
+        day, second = divmod(self._clock(), _DAY_S)
+        if day != self._day:
+            self._day = day
+            self._sent.clear()
+        if items >= 0 and self._sent[client] + max(items, 1) > most:
+            raise RateLimited(
+                f"the key of this client is good for {most} items a day",
+                retry_after_s=_DAY_S - second,
+            )
+        self._sent[client] += items
+
+
 class Client:
     """Who sent a request, as the security layer found out: `request.state.client`."""
 
-    __slots__ = ("_charged", "_limit", "name")
+    __slots__ = ("_charged", "_items_per_day", "_limit", "_quota", "name")
 
-    def __init__(self, name: str, limit: RateLimit | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        limit: RateLimit | None = None,
+        quota: DailyQuota | None = None,
+        items_per_day: int | None = None,
+    ) -> None:
         self.name = name
         """The name of its key, or its address where no keys are asked for."""
         self._limit = limit
+        self._quota = quota
+        self._items_per_day = items_per_day
         self._charged = 0
 
     def charge(self, items: int) -> None:
-        """Count items against the client's rate limit; raises RateLimited."""
+        """Count items against the client's rate limit and quota; raises RateLimited."""
         if self._limit is not None:
             self._limit.charge(self.name, items)
+        if self._quota is not None and self._items_per_day is not None:
+            try:
+                self._quota.charge(self.name, items, self._items_per_day)
+            except RateLimited:
+                if self._limit is not None:
+                    self._limit.charge(self.name, -items)
+                raise
         self._charged += items
 
     def check(self) -> None:
         """Raise RateLimited when an item could not be charged now."""
-        if self._limit is not None:
-            self._limit.charge(self.name, 0)
+        self.charge(0)
 
     def refund(self, items: int | None = None) -> None:
         """Give back items whose work was not taken; all of them unless told how many."""
@@ -79,9 +117,14 @@ class Client:
             self.charge(-items)
 
     async def wait_and_charge(self, items: int) -> None:
-        """Count items, waiting as long as the rate limit asks: back-pressure for streams."""
+        """Count items, waiting as long as the rate limit asks: back-pressure for streams.
+
+        Raises RateLimited when that is very long: the quota of the day is used up.
+        """
         while True:
             try:
                 return self.charge(items)
             except RateLimited as error:
+                if (error.retry_after_s or 0.0) > _LONGEST_WAIT_S:
+                    raise
                 await asyncio.sleep(error.retry_after_s or 0.0)

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from service.errors import Draining, EngineDead, Internal, NotReady, Unauthorized
+from service.errors import Draining, EngineDead, Forbidden, Internal, NotReady, Unauthorized
 from service.http.openapi import describe_errors
 from service.http.request_context import get_core
 from service.schemas import Health
@@ -38,7 +38,7 @@ async def get_ready(request: Request) -> Health:
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-        **describe_errors(Unauthorized, Internal),
+        **describe_errors(Unauthorized, Forbidden, Internal),
     },
 )
 async def get_metrics(request: Request) -> Response:

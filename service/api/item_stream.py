@@ -18,7 +18,14 @@ from contract.priors import Mix
 from contract.prompts import Prompt
 from service.api.answers import format_result
 from service.classifier import Call, Classification, ServedTask, order_by_length
-from service.errors import BodyTooLarge, Draining, EngineDead, InvalidInput, ServiceError
+from service.errors import (
+    BodyTooLarge,
+    Draining,
+    EngineDead,
+    InvalidInput,
+    RateLimited,
+    ServiceError,
+)
 from service.http.bodies import BatchItem, parse_batch_item, parse_json
 from service.http.json_bounds import count_item_values
 from service.http.ndjson import SSE, LineSplitter, frame_line
@@ -125,6 +132,8 @@ class ItemStream:
                 await self._submit(lines)
         except TimeoutError:
             return self._end("idle")
+        except RateLimited as error:  # the quota of the day is used up
+            return self._end(error.slug)
         self._end(_COMPLETE)
         await self._receive()  # the body is read, so this says that the client has left
         raise _Gone

@@ -19,6 +19,7 @@ from service.errors import (
     Draining,
     EngineDead,
     EngineFailed,
+    Forbidden,
     Internal,
     InvalidInput,
     NotFound,
@@ -151,8 +152,9 @@ def describe_errors(*errors: type[ServiceError]) -> dict[int | str, dict[str, An
 
 
 CLASSIFYING_RAISES = (
-    Unauthorized, NotFound, BodyTooLarge, UnsupportedMediaType, InvalidInput, RateLimited,
-    EngineFailed, Internal, Overloaded, Draining, NotReady, EngineDead, DeadlineExceeded,
+    Unauthorized, Forbidden, NotFound, BodyTooLarge, UnsupportedMediaType, InvalidInput,
+    RateLimited, EngineFailed, Internal, Overloaded, Draining, NotReady, EngineDead,
+    DeadlineExceeded,
 )  # fmt: skip
 CLASSIFICATION_ERRORS = describe_errors(*CLASSIFYING_RAISES)
 """What a route that classifies may answer beside 200."""

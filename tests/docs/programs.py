@@ -15,7 +15,7 @@ from unittest.mock import patch
 from labelling.arguments import parse_arguments
 from labelling.ask import parse_arguments as parse_ask
 from ncal.programs import PROGRAMS
-from service.access.api_keys import parse_name
+from service.access.api_keys import parse_entry
 from service.model_list import parse_arguments as parse_model_list
 from service.settings import SettingsError, read_settings
 from tests.docs.files import find_missing
@@ -139,7 +139,7 @@ def _parse_service(arguments: list[str]) -> list[str]:
 
 
 def _parse_key(arguments: list[str]) -> list[str]:
-    parse_name(arguments)
+    parse_entry(arguments)
     return []
 
 

@@ -20,7 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.typing import Origin
 
-from service.access.api_keys import ApiKeys, KeyFormatError, make_key
+from service.access.api_keys import ApiKeys, ClientKey, KeyFormatError, make_key
 from service.access.identification import (
     ExposureError,
     Identification,
@@ -170,8 +170,8 @@ def test_keys_come_from_file_and_setting(tmp_path: Path) -> None:
     file.write_text(f"# staff\n\nschool: {HASH.upper()}\n", encoding="utf-8")
     keys = ApiKeys.read(f"lab:{OTHER_HASH},", file)
     assert len(keys) == 2
-    assert keys.find_client(KEY.encode()) == "school"
-    assert keys.find_client(OTHER_KEY.encode()) == "lab"
+    assert keys.find_client(KEY.encode()) == ClientKey(name="school")
+    assert keys.find_client(OTHER_KEY.encode()) == ClientKey(name="lab")
     assert keys.find_client(HASH.encode()) is None
 
 
@@ -213,7 +213,7 @@ def test_the_command_makes_a_key_whose_hash_it_prints() -> None:
     key = key_line.rpartition(" ")[2]
     entry = entry_line.rpartition(" ")[2]
     assert entry == "school:" + hashlib.sha256(key.encode()).hexdigest()
-    assert ApiKeys.read(entry, None).find_client(key.encode()) == "school"
+    assert ApiKeys.read(entry, None).find_client(key.encode()) == ClientKey(name="school")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from benchmarks.http_load import Address
+from benchmarks.infinity import write_older_form
 from benchmarks.machine import Precision, count_cores
 from benchmarks.processes import (
     find_family,
@@ -144,11 +145,13 @@ def start_infinity(
 ) -> Iterator[Address]:
     """Start infinity from an environment of its own; it computes in float32."""
     port = _find_free_port()
+    checkpoint = logs / "infinity-checkpoint"
+    write_older_form(settings.checkpoint[0], checkpoint)
     command = [
-        str(program), "v2", "--model-id", str(settings.checkpoint[0].resolve()),
+        str(program), "v2", "--model-id", str(checkpoint),
         "--served-model-name", PEER_MODEL, "--engine", "torch", "--device", "cpu",
         "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port),
-        "--no-bettertransformer",
+        "--no-bettertransformer", "--no-model-warmup",
     ]  # fmt: skip
     yield from _serve(command, port, logs / "infinity.log", make_peer_environment(threads))
 

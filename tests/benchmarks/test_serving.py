@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.infinity import write_older_form
 from benchmarks.machine import count_operations
 from benchmarks.report import read_report, replace_figures
 from benchmarks.results import Rate, Report, Result
@@ -91,3 +92,13 @@ def test_refusals_are_counted_and_runs_without_a_value_have_no_ratio() -> None:
     assert count_refused(samples) == 0.5
     assert count_refused([]) == 0.0
     assert divide([4.0, 1.0], [2.0, 0.0]) == [2.0, 0.0]
+
+
+def test_the_checkpoint_for_infinity_says_the_same_in_the_older_form(tmp_path: Path) -> None:
+    folder = tmp_path / "older"
+    write_older_form(BUNDLED_CHECKPOINT, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["rope_theta"] == 10000.0 and "rope_parameters" not in config
+    assert "extra_special_tokens" not in (folder / "tokenizer_config.json").read_text()
+    weights = "model.safetensors"
+    assert (folder / weights).read_bytes() == (BUNDLED_CHECKPOINT / weights).read_bytes()

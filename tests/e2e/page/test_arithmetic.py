@@ -4,14 +4,15 @@ import random
 from collections import Counter
 
 import pytest
-from labelling.agreement import measure_agreement
 from playwright.async_api import Page
 
 from contract.estimation import estimate_mix
 from contract.priors import shift_prior
+from labelling.results.agreement import measure_agreement
 from tests.e2e.page.conftest import OpenPage
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")  # that of the browser
+# The event loop is that of the browser.
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 async def call(page: Page, module: str, function: str, *values: object) -> object:

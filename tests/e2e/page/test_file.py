@@ -16,7 +16,8 @@ from playwright.async_api import Page, expect
 from tests.e2e.page.conftest import OpenPage, find_faults
 from tests.e2e.service_process import PATIENT, start_service
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")  # that of the browser
+# The event loop is that of the browser.
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(600)]
 HTML = '<img src=x onerror="document.title=1"><b>7</b>'
 LESSON = [
     ("李老师", "八分之六怎么约分？", "I-Q"),

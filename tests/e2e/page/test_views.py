@@ -10,7 +10,8 @@ from service.access.api_keys import make_key
 from tests.e2e.page.conftest import OpenPage, find_faults
 from tests.e2e.service_process import PATIENT, start_service
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")  # that of the browser
+# The event loop is that of the browser.
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(600)]
 TRANSCRIPT = (
     "李老师：八分之六怎么约分？\n小明：同时除以二，等于四分之三。\n李老师：没错，很好。\n继续努力。"
 )
@@ -66,6 +67,17 @@ async def test_a_transcript_is_annotated_and_its_structure_drawn(open_page: Open
     await expect(figures).to_have_count(2)
     assert "Response after Initiation: 1." in await figures.nth(1).locator("desc").text_content()
     await expect(page.locator(".result")).to_contain_text("67%")
+
+
+async def test_a_dialogue_can_be_corrected_and_taken_away_as_a_file(open_page: OpenPage) -> None:
+    page = await open_page("dialogue")
+    await page.fill("#transcript", '李老师：他说"三"，对吗？\n小明：对,是三。')
+    await page.click("button.primary[type=submit]")
+    await page.click("#to-file")
+    await expect(page.locator("#start")).to_have_text("Label 2 rows")
+    await expect(page.locator("#file-speaker")).to_have_value("speaker")
+    cells = page.locator("tbody td")
+    assert await cells.all_inner_texts() == ["李老师", '他说"三"，对吗？', "小明", "对,是三。"]
 
 
 async def test_names_can_be_given_other_roles(open_page: OpenPage) -> None:

@@ -17,6 +17,13 @@ export function readTranscript(text) {
   return turns.filter((turn) => turn.text);
 }
 
+/** The turns as a file, for the view of files. */
+export function makeFile(turns) {
+  const quote = (text) => `"${text.replaceAll('"', '""')}"`;
+  const lines = turns.map(({ name, speaker, text }) => `${quote(name || speaker)},${quote(text)}`);
+  return new File([`speaker,text\r\n${lines.join("\r\n")}\r\n`], "dialogue.csv", { type: "text/csv" });
+}
+
 /** Who is who: known names, else the one who speaks first is taken for the teacher. */
 export function guessSpeakers(names) {
   const known = new Map();

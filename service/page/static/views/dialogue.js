@@ -3,11 +3,12 @@
 import { explain, patiently, postJson, RequestError } from "../core/api.js";
 import { h, put } from "../core/dom.js";
 import { percent, t } from "../core/words.js";
-import { guessSpeakers, readTranscript } from "../core/transcript.js";
+import { guessSpeakers, makeFile, readTranscript } from "../core/transcript.js";
 import { makeLiveCard } from "../parts/live_card.js";
 import { makePriorSwitch } from "../parts/prior.js";
 import { makeCourse, makeStructure } from "../parts/structure.js";
 import { makeTranscript } from "../parts/transcript.js";
+import { openFile } from "./file.js";
 
 const EXAMPLE = `师：八分之六怎么约分？
 生：同时除以二，等于四分之三。
@@ -137,10 +138,15 @@ function drawResult(task, result) {
       h("section", { class: "card" },
         h("h2", {}, t("dialogue.transcript")),
         h("p", { class: "quiet", role: "status" }, t("dialogue.summary", { turns: turns.length, doubtful: doubtful.length, share: percent(doubtful.length / turns.length) })),
-        doubtful.length > 0 && h("p", {}, h("button", { type: "button", class: "small", id: "next-doubtful", on: { click: () => {
-          show(doubtful[next % doubtful.length]);
-          next += 1;
-        } } }, t("dialogue.next"))),
+        h("p", { class: "options" },
+          doubtful.length > 0 && h("button", { type: "button", class: "small", id: "next-doubtful", on: { click: () => {
+            show(doubtful[next % doubtful.length]);
+            next += 1;
+          } } }, t("dialogue.next")),
+          h("button", { type: "button", class: "small", id: "to-file", on: { click: () => {
+            addEventListener("hashchange", () => openFile(makeFile(turns)), { once: true });
+            location.hash = "#/file";
+          } } }, t("dialogue.file"))),
         list),
       h("div", {}, state.structure ? makeStructure(state.structure, show) : null)));
 }

@@ -44,6 +44,13 @@ function makeDrop() {
   return h("section", { class: "card" }, area);
 }
 
+/** Take a file from another view; its own view must be shown first. */
+export async function openFile(file) {
+  if (state.review?.corrections.size && !confirm(t("file.forget"))) return;
+  state.labelling?.stop();
+  await take(file);
+}
+
 async function take(file, sheet) {
   if (!file) return;
   const note = document.getElementById("reading");

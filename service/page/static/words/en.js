@@ -77,7 +77,7 @@ export default {
   "dialogue.text.note": "One turn a line, the speaker first: “师：…”, “T: …” or a name. A line without a speaker belongs to the turn before.",
   "dialogue.names": "Who is who?", "dialogue.ask": "Label the dialogue", "dialogue.example": "Show an example",
   "dialogue.empty": "Please enter a transcript first.", "dialogue.failed": "no label",
-  "dialogue.transcript": "Transcript with labels", "dialogue.probabilities": "All probabilities", "dialogue.next": "Go to the next one to check",
+  "dialogue.transcript": "Transcript with labels", "dialogue.probabilities": "All probabilities", "dialogue.file": "Correct and take away", "dialogue.next": "Go to the next one to check",
   "dialogue.summary": "{turns} turns, {doubtful} of them ({share}) to be checked by a person.",
   "dialogue.course": "Course of the lesson", "dialogue.course.part": "{move}: {turns} turns.",
   "dialogue.exchanges": "Exchanges", "dialogue.exchanges.note": "{number} exchanges; {share} have initiation (I), response (R) and feedback (F).",

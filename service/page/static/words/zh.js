@@ -77,7 +77,7 @@ export default {
   "dialogue.text.note": "每行一个话轮，先写说话人：“师：……”“T: ……”或姓名。没有说话人的行接在上一个话轮之后。",
   "dialogue.names": "谁是谁？", "dialogue.ask": "给对话打标签", "dialogue.example": "看一个例子",
   "dialogue.empty": "请先输入文字稿。", "dialogue.failed": "没有标签",
-  "dialogue.transcript": "带标签的文字稿", "dialogue.probabilities": "全部概率", "dialogue.next": "到下一个待复核的话轮",
+  "dialogue.transcript": "带标签的文字稿", "dialogue.probabilities": "全部概率", "dialogue.file": "修改并取走", "dialogue.next": "到下一个待复核的话轮",
   "dialogue.summary": "共 {turns} 个话轮，其中 {doubtful} 个（{share}）需要人工复核。",
   "dialogue.course": "课堂进程", "dialogue.course.part": "{move}：{turns} 个话轮。",
   "dialogue.exchanges": "回合", "dialogue.exchanges.note": "共 {number} 个回合；{share} 包含发起（I）、回应（R）和反馈（F）。",

@@ -41,6 +41,8 @@ def check_work(recipe: TrainRecipe) -> None:
         if not path.exists():
             return
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Runs of before folds were grouped dealt them at random.
+        stored["recipe"]["evaluation"].setdefault("grouped", False)
         before = _identify(TrainRecipe.model_validate(stored["recipe"]), stored["sha256"])
         now = _identify(recipe, _fingerprint(recipe))
     except (OSError, KeyError, TypeError, ValidationError, yaml.YAMLError) as error:

@@ -13,6 +13,7 @@ from training.checkpoints.work_folder import check_work, read_collapse
 from training.data.examples import Example, measure_prior
 from training.errors import BadInput
 from training.evaluation.crossvalidate import crossvalidate, fold_file, read_held_out
+from training.evaluation.folds import find_groups
 from training.evaluation.preparation import prepare
 from training.files import read_arrays, write_text
 from training.recipe.recipe import TrainRecipe
@@ -146,12 +147,15 @@ def _collect_sets(
     """Set → hits of every row: a setting, and `SETTING, uncorrected` where that differs."""
     rows: dict[str, dict[str, list[NDArray[np.bool_]]]] = {}
     labels: dict[str, NDArray[np.int64]] = {}
+    groups = find_groups(next(iter(by_setting.values()))[0], examples)
+    own_groups: dict[str, NDArray[np.int64] | None] = {}
     for setting, recipes in by_setting.items():
         for recipe in recipes:
             for task, modes in read_held_out(recipe, examples, label_sets).items():
                 for mode, scores in modes.items():
                     name, truth = f"{task}/{mode}", scores.labels
                     labels[name] = truth
+                    own_groups[name] = None if groups is None else groups[scores.places]
                     own = rows.setdefault(name, {})
                     own.setdefault(setting, []).append(scores.logits.argmax(axis=1) == truth)
                     if recipe.loss.prior_left:
@@ -167,6 +171,7 @@ def _collect_sets(
             hits=np.array(list(own.values())),
             labels=labels[name],
             few=tuple(few[name.split("/")[0]]),
+            groups=own_groups[name],
         )
         for name, own in rows.items()
     }

@@ -28,6 +28,8 @@ class Measured(NamedTuple):
     labels: NDArray[np.int64]
     few: tuple[int, ...]
     """The rarest third of the classes."""
+    groups: NDArray[np.int64] | None = None
+    """Of items that share text, where folds keep them together."""
 
 
 class Cost(NamedTuple):
@@ -64,7 +66,8 @@ class _Figures(NamedTuple):
 
 _HOW_READ = """\
 Macro recall is the mean over seeds; it weighs every class the same. Intervals are 95%, by a
-bootstrap over items (within their class) and seeds, the same draws for every setting, so
+bootstrap over seeds and over groups of items that share text (items within their class, where
+`evaluation.grouped` is false), the same draws for every setting, so
 differences are paired. Few seeds understate how much other seeds would change. Nothing is
 corrected for the number of comparisons: of twenty true zeros one is expected to look like an
 effect. `few` is the macro recall of the rarest third of the classes. The answer is the most
@@ -105,7 +108,7 @@ def describe_ablation(ablation: Ablation, places: Sequence[str], beside: Path | 
 def _measure(measured: Measured) -> _Figures:
     everything = np.unique(measured.labels).tolist()
     recall, few, accuracy = resample_recalls(
-        measured.hits, measured.labels, [everything, measured.few]
+        measured.hits, measured.labels, [everything, measured.few], groups=measured.groups
     )
     return _Figures(measured.rows, recall, few, accuracy)
 

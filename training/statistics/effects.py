@@ -50,12 +50,14 @@ def resample_recalls(
     labels: NDArray[np.integer],
     classes: Sequence[Sequence[int]],
     *,
+    groups: NDArray[np.integer] | None = None,
     seed: int = 0,
 ) -> list[Recalls]:
     """Macro recall over each of the lists of `classes`, and last the accuracy.
 
-    The bootstrap draws items within their class, and seeds of training, both with
-    replacement and the same for every setting. With few seeds it understates how much
+    The bootstrap draws items within their class, or with `groups` (items,) whole groups of them,
+    and seeds of training, both with replacement and the same for every setting. A class of which
+    no group is drawn counts as it is. With few seeds it understates how much
     other seeds would change: of three it sees two thirds of the variance between them.
     Raises ValueError if labels (items,) do not match the hits or a listed class has none.
     """
@@ -65,13 +67,17 @@ def resample_recalls(
     rng = np.random.default_rng(seed)
     seeds = hits.shape[1]
     chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
+    item_draws = None if groups is None else _draw_groups(groups, rng)
     width = max(len(counts), 1 + max(index for each in classes for index in each))
     values = np.full((hits.shape[0], width), np.nan)
     samples = np.full((hits.shape[0], RESAMPLES, width), np.nan)
     for index in np.flatnonzero(counts):
         own = hits[:, :, labels == index].astype(np.float64)  # (settings, seeds, items of class)
         size = int(counts[index])
-        drawn = rng.multinomial(size, np.full(size, 1 / size), size=RESAMPLES) / size
+        if item_draws is None:
+            drawn = rng.multinomial(size, np.full(size, 1 / size), size=RESAMPLES) / size
+        else:
+            drawn = _share_out(item_draws[:, labels == index])
         values[:, index] = own.mean(axis=(1, 2))
         samples[:, :, index] = np.einsum("psr,rs->pr", own @ drawn.T, chosen)
     present = np.flatnonzero(counts)
@@ -83,6 +89,21 @@ def resample_recalls(
         for each in classes
     ]
     return [*parts, Recalls(values[:, present] @ shares, samples[:, :, present] @ shares)]
+
+
+def _draw_groups(groups: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int32]:
+    """How often each item is drawn with its group: (resamples, items)."""
+    numbers = np.unique(groups, return_inverse=True)[1]
+    count = int(numbers.max()) + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.int32)
+    return drawn[:, numbers]
+
+
+def _share_out(drawn: NDArray[np.int32]) -> Floats:
+    """Weights of the items of a class that sum to 1 in each resample (resamples, items)."""
+    totals = drawn.sum(axis=1, keepdims=True)
+    shares: Floats = np.where(totals > 0, drawn / np.maximum(totals, 1), 1 / drawn.shape[1])
+    return shares
 
 
 def _summarize(value: float, samples: Floats) -> Estimate:

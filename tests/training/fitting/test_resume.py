@@ -188,7 +188,7 @@ def test_an_unfinished_run_of_another_recipe_is_refused(
     with pytest.raises(BadInput, match="another examples; "):
         open_run(tmp_path, described | {"examples": "others"})
     (tmp_path / RUN_FILE).unlink()
-    with pytest.raises(BadInput, match="another prompt, lora, "):
+    with pytest.raises(BadInput, match="another prompt, loading, lora, "):
         open_run(tmp_path, described)
 
 

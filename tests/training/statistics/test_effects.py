@@ -44,6 +44,27 @@ def test_items_of_equal_models_are_paired() -> None:
     assert difference.high - difference.low < 0.3 * (own.high - own.low)
 
 
+def test_groups_that_err_together_widen_the_interval() -> None:
+    """40 groups of 10, each right or wrong as a whole, tell as much as 40 items."""
+    labels = np.repeat([0, 1], 200)
+    groups = np.repeat(np.arange(40), 10)
+    hits = np.repeat(np.random.default_rng(0).random(40) < 0.5, 10)[None, None, :]
+    macro = [
+        resample_recalls(hits, labels, [[0, 1]], groups=each)[0].estimate(0)
+        for each in (None, groups)
+    ]
+    items, grouped = (estimate.high - estimate.low for estimate in macro)
+    assert macro[0].value == macro[1].value
+    assert 2.5 < grouped / items < 4.0  # √10 = 3.2
+
+
+def test_a_class_whose_groups_are_not_drawn_counts_as_it_is() -> None:
+    labels = np.array([0] * 20 + [1])
+    hits = np.ones((1, 1, 21), dtype=np.bool_)
+    macro = resample_recalls(hits, labels, [[0, 1]], groups=np.arange(21))[0]
+    assert (macro.samples == pytest.approx(1.0)) and np.isfinite(macro.samples).all()
+
+
 def test_seeds_that_disagree_widen_the_interval() -> None:
     labels = np.repeat([0, 1], 200)
     rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
 """Both engines as the suite of their contract gets them: started once, and small steps."""
 
 import math
+import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Literal
@@ -15,7 +15,6 @@ import service.command
 from engine.checkpoint import BUNDLED_CHECKPOINT, load_checkpoints
 from engine.choice import EngineChoice, EngineName, prepare_engine, start_engine
 from engine.protocol import Engine, EngineOptions
-from tests.e2e.service_process import find_session
 from tests.unmeasured import make_unmeasured_environment
 
 (CHECKPOINT,) = load_checkpoints([BUNDLED_CHECKPOINT])
@@ -82,16 +81,11 @@ def run_openvino(**changes: Any) -> RunningEngine:
 def run_vllm() -> RunningEngine:
     """As the service runs it: the engine's process imports `service.command` first."""
     choice = EngineChoice("vllm", "", "")
-    before = set(find_session(os.getsid(0)))
+    before = set(multiprocessing.active_children())
     environment = {**make_unmeasured_environment(), "NCAL_LOG_LEVEL": "warning"}
     with patch.dict(os.environ, environment, clear=True), pytest.MonkeyPatch.context() as change:
         change.setitem(sys.modules, "__main__", service.command)
         prepare_engine(choice, threads=1)
         engine = start_engine(choice, CHECKPOINT, make_options())
-    (process,) = [each for each in set(find_session(os.getsid(0))) - before if _is_engine(each)]
-    return RunningEngine("vllm", engine, lambda: os.kill(process, signal.SIGKILL))
-
-
-def _is_engine(process: int) -> bool:
-    with open(f"/proc/{process}/cmdline", "rb") as file:
-        return b"EngineCore" in file.read()
+    (process,) = set(multiprocessing.active_children()) - before
+    return RunningEngine("vllm", engine, process.kill)

@@ -20,7 +20,11 @@ from service.admission.admission import Admission
 from service.admission.fair_queue import Priority
 from tests.engine.engines import CHECKPOINT, LONG, RunningEngine, make_prompts
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]
 
 PROMPTS = make_prompts(3, 40, 41, 7, 120, 39, LONG, 2)
 ALONE = {"openvino": 1e-6, "vllm": 5e-6}

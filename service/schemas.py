@@ -45,6 +45,10 @@ class Options(_Form):
     manifest's coverage, whatever the class mix is: it does not depend on `prior`."""
 
 
+LEAST_TIMEOUT_S = 0.1
+"""Shortest deadline that a request may name: below it nothing could be answered in time."""
+
+
 def check_item_id(value: Any) -> str | int:
     """Return the value if a client may call an item so; ValueError if not."""
     is_short_text = isinstance(value, str) and len(value) <= 256

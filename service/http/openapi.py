@@ -33,6 +33,7 @@ from service.errors import (
 from service.http.examples import BATCH_EXAMPLES, DIALOGUE_EXAMPLE, EXAMPLES
 from service.http.ndjson import NDJSON, SSE
 from service.schemas import (
+    LEAST_TIMEOUT_S,
     BatchResult,
     Dialogue,
     DialogueTurnBatch,
@@ -60,7 +61,7 @@ TIMEOUT_PARAMETER = {
     "in": "header",
     "required": False,
     "description": "Seconds after which the answer is no longer wanted; work is then dropped.",
-    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "schema": {"type": "number", "minimum": LEAST_TIMEOUT_S},
 }
 
 _TASK_PARAMETER = {
@@ -106,7 +107,11 @@ def describe_lines(kind: Kind) -> dict[str, Any]:
         "type": "string",
         "description": f"Lines of JSON, each of the form `{_FORMS[kind]}BatchItem`.",
     }
-    return _describe(schema, "\n".join(examples), NDJSON)
+    described = _describe(schema, "\n".join(examples), NDJSON)
+    # OpenAPI 3.2: what each line is.
+    item = {"$ref": _REFERENCE.format(model=_FORMS[kind] + "BatchItem")}
+    described["requestBody"]["content"][NDJSON]["itemSchema"] = item
+    return described
 
 
 def describe_any_lines() -> dict[str, Any]:
@@ -120,7 +125,7 @@ def describe_line_answers() -> dict[str, Any]:
     return {
         "description": "A line for each item as it is done, and a last line with the totals.",
         "content": {
-            NDJSON: {"schema": {"anyOf": forms}},
+            NDJSON: {"schema": {"anyOf": forms}, "itemSchema": {"anyOf": forms}},
             SSE: {"schema": {"type": "string"}},
         },
     }

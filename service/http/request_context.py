@@ -21,7 +21,7 @@ from service.http.bodies import parse_form
 from service.observability.metrics import Metrics, Mode
 from service.observability.telemetry import Trace
 from service.readiness import Readiness
-from service.schemas import Options
+from service.schemas import LEAST_TIMEOUT_S, Options
 from service.settings import Settings
 
 
@@ -130,8 +130,8 @@ def _parse_timeout(header: str, longest_s: float) -> float:
         timeout_s = float(header)
     except ValueError:
         timeout_s = math.nan
-    if not 0.0 < timeout_s <= longest_s:
-        rule = f"must be a number of seconds above 0 and at most {longest_s:g}"
+    if not LEAST_TIMEOUT_S <= timeout_s <= longest_s:
+        rule = f"must be a number of seconds, at least {LEAST_TIMEOUT_S:g}, at most {longest_s:g}"
         raise InvalidInput(
             "a header breaks a rule", reasons=[Reason("header.x-request-timeout", rule)]
         )

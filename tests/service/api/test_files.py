@@ -158,7 +158,7 @@ async def test_uploads_are_bounded_in_size_number_and_time() -> None:
         assert (answer.status_code, answer.json()["retry_after_s"]) == (503, 10.0)
     async with run_fake_service() as service:
         answer = await service.client.post(
-            "/files/read", files=file, headers={"x-request-timeout": "0.02"}
+            "/files/read", files=file, headers={"x-request-timeout": "0.1"}
         )
         assert answer.status_code == 504
         answer = await service.client.post("/files/read", json={})

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import jsonschema
 import pytest
 
 from service.errors import HTTP_STATUS, ServiceError, to_error_document, to_headers
@@ -29,6 +30,28 @@ async def test_the_example_of_a_body_works_when_pasted(path: str) -> None:
         response = await service.client.post(path, json=example)
     assert response.status_code == 200, response.text
     assert response.json().get("failed", 0) == 0
+
+
+@pytest.mark.parametrize("path", ["/classify/problem/stream", "/classify/dialogue-turn/stream"])
+async def test_lines_are_described_one_by_one(path: str) -> None:
+    """What the document says of each line holds for its example and for the answer to that."""
+    async with run_fake_service() as service:
+        document = (await service.client.get("/openapi.json")).json()
+        operation = document["paths"][path]["post"]
+        asked = operation["requestBody"]["content"]["application/x-ndjson"]
+        told = operation["responses"]["200"]["content"]["application/x-ndjson"]
+        response = await service.client.post(
+            path, content=asked["example"], headers={"content-type": "application/x-ndjson"}
+        )
+    answer = response.text
+    for described, text in ((asked, asked["example"]), (told, answer)):
+        schema = {**described["itemSchema"], "components": document["components"]}
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert len(lines) >= 2
+        for line in lines:
+            jsonschema.validate(line, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"no": "line"}, schema)
 
 
 async def test_every_reference_of_the_document_leads_somewhere() -> None:

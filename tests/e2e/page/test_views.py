@@ -53,6 +53,19 @@ async def test_an_empty_problem_and_a_too_long_one_are_told_in_words(open_page: 
     await expect(page.get_by_role("alert")).to_contain_text("more than 20000 characters")
 
 
+async def test_what_passes_is_waited_for_but_not_a_quota_of_the_day(open_page: OpenPage) -> None:
+    page = await open_page("problem")
+    script = """async ([status, seconds]) => {
+      const { RequestError } = await import(new URL("page/core/api.js", document.baseURI));
+      return new RequestError(status, {}, seconds).passes;
+    }"""
+    for status, seconds, passes in [
+        (0, None, True), (429, 2, True), (503, None, True), (429, 40_000, False),
+        (422, None, False),
+    ]:  # fmt: skip
+        assert await page.evaluate(script, [status, seconds]) is passes
+
+
 async def test_a_transcript_is_annotated_and_its_structure_drawn(open_page: OpenPage) -> None:
     page = await open_page("dialogue")
     await page.fill("#transcript", TRANSCRIPT)

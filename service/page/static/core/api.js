@@ -3,6 +3,8 @@
 import { askForKey, makeKeyHeaders } from "./key.js";
 import { hasWords, t } from "./words.js";
 
+const LONGEST_WAIT_S = 300; // a quota of the day is not waited for
+
 /** What went wrong; `slug` is the service's name for it, `unreachable` when nothing answered. */
 export class RequestError extends Error {
   constructor(status, document, retryAfterS) {
@@ -13,9 +15,9 @@ export class RequestError extends Error {
     this.retryAfterS = retryAfterS;
   }
 
-  /** Whether the same request may succeed later. */
+  /** Whether the same request may succeed while somebody waits for it. */
   get passes() {
-    return [0, 429, 502, 503, 504].includes(this.status);
+    return [0, 429, 502, 503, 504].includes(this.status) && (this.retryAfterS ?? 0) <= LONGEST_WAIT_S;
   }
 }
 
@@ -28,7 +30,7 @@ export function explain(error) {
   const detail = reasons || (TELLING.has(error.slug) ? error.message : "");
   return detail ? `${told} (${detail})` : told;
 }
-const TELLING = new Set(["invalid-input", "unsupported-media-type", "body-too-large"]);
+const TELLING = new Set(["invalid-input", "unsupported-media-type", "body-too-large", "forbidden", "rate-limited"]);
 
 /** Send a request and return the Response; asks for a key where one is wanted. */
 export async function send(path, { method = "GET", json, form, signal } = {}) {

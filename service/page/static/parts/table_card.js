@@ -36,7 +36,7 @@ export function makeTable(review, onCorrected) {
     makeFilters(review, filter, shown),
     grid.element,
     h("p", { class: "note" }, t("file.keys")));
-  return { element: h("div", { class: "columns wide-left" }, card, detail), refresh };
+  return { element: h("div", { class: "columns wide-left table-columns" }, card, detail), refresh };
 }
 
 function press(event, row, review, grid, correct) {

@@ -52,7 +52,7 @@ function makeEvaluation(task, modes, mode, evaluation, redraw) {
       makeFigureOf(t("model.ece"), evaluation[`ece_${state.prior}`], null, 3)),
     h("p", { class: "note" }, t(`model.quality.${state.prior}`)),
     makeLabelTable(task, listFigures(task, evaluation)),
-    h("div", { class: "columns" },
+    h("div", { class: "columns charts" },
       makeReliabilitySection(evaluation), makeConfusionSection(task, evaluation)),
   ];
 }
@@ -138,7 +138,7 @@ function makeConfusionSection(task, evaluation) {
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("model.confusion") },
       h("div", { class: "wide" }, makeHeatMap({
         rows: names, columns: task.labels.map(shorten), counts: evaluation.confusion,
-        title: t("model.confusion"), description, left: 190, cell: 62,
+        title: t("model.confusion"), description, left: 205, cell: 62,
       }))));
 }
 

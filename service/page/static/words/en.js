@@ -16,7 +16,7 @@ export default {
   "error.starting": "The service is starting. This page goes on as soon as it is ready.",
   "error.waiting": "Trying again …", "error.again": "Try again",
   "error.overloaded": "The service is busy.", "error.rate-limited": "You have sent much in a short time.",
-  "error.unauthorized": "A key is needed.", "error.forbidden": "This is not allowed from here.",
+  "error.unauthorized": "A key is needed.", "error.forbidden": "This is not allowed with this key, or from here.",
   "error.invalid-input": "The service could not take this.",
   "error.unsupported-media-type": "The service cannot read this kind of file.",
   "error.body-too-large": "This is too large for one request.",

@@ -16,7 +16,7 @@ export default {
   "error.starting": "服务正在启动，就绪后本页会自动继续。",
   "error.waiting": "正在重试……", "error.again": "重试",
   "error.overloaded": "服务繁忙。", "error.rate-limited": "短时间内发送得太多。",
-  "error.unauthorized": "需要密钥。", "error.forbidden": "不允许从这里这样做。",
+  "error.unauthorized": "需要密钥。", "error.forbidden": "这个密钥或这个来源不允许这样做。",
   "error.invalid-input": "服务不能接受这个内容。",
   "error.unsupported-media-type": "服务读不了这种文件。",
   "error.body-too-large": "内容超过了一次请求的上限。",

@@ -385,11 +385,13 @@ def _ablate(options: Namespace) -> None:
 def _check(options: Namespace, recipe: TrainRecipe) -> None:
     from training.checkpoints.work_folder import check_work
     from training.data.support import read_support
+    from training.evaluation.folds import deal_examples
     from training.evaluation.preparation import prepare
     from training.fitting.tracking import check_trackers
 
     check_trackers(recipe)
     _, examples, _ = prepare(recipe)
+    deal_examples(recipe, examples)
     read_support(recipe)
     check_work(recipe)
     print(f"{options.recipe}: in order, {len(examples):,} examples")

@@ -15,12 +15,16 @@ from training.statistics.probabilities import Ints
 def deal_examples(recipe: TrainRecipe, examples: Sequence[Example]) -> Ints:
     """The recipe's folds of the examples, shape (n,).
 
-    Raises BadInput when grouping leaves a training part without a class.
+    Raises BadInput when there are fewer groups than folds, or grouping leaves a training part
+    without a class.
     """
-    evaluation = recipe.evaluation
-    numbers = split_folds(
-        examples, evaluation.folds, evaluation.seed, find_groups(recipe, examples)
-    )
+    evaluation, groups = recipe.evaluation, find_groups(recipe, examples)
+    if groups is not None and len(np.unique(groups)) < evaluation.folds:
+        raise BadInput(
+            f"the examples are {len(np.unique(groups))} groups that share text, fewer than the "
+            f"{evaluation.folds} folds; add others, or set evaluation.grouped to false"
+        )
+    numbers = split_folds(examples, evaluation.folds, evaluation.seed, groups)
     classes = {(example.task, example.label) for example in examples}
     for fold in range(evaluation.folds):
         inside = {(examples[i].task, examples[i].label) for i in np.flatnonzero(numbers != fold)}

@@ -1,11 +1,14 @@
 """`ncal train FILE`: looks at a table and writes the label set and the recipe to train from."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from contract.inputs import Kind
+from training.data.examples import UNLABELLED, Example
 from training.data.own_tables import open_own_table, read_table
 from training.errors import BadInput
+from training.evaluation.folds import deal_examples
 from training.proposal.label_set import infer_label_set, read_label_set, write_label_set
 from training.proposal.machine import look_at_machine
 from training.proposal.recipe import propose_recipe
@@ -31,7 +34,8 @@ def propose(
     source = LabelledFile(path=table.resolve(), format="table", task=name, columns=columns)
     found = open_own_table(source).columns
     kind: Kind = "problem" if found.kind == "problems" else "dialogue-turn"
-    labels = [record.data_label or "" for record in read_table(source, kind)]
+    records = list(read_table(source, kind))
+    labels = [record.data_label or "" for record in records]
     folder = build / name
     folder.mkdir(parents=True, exist_ok=True)
     label_file = folder / "label-set.yaml"
@@ -51,6 +55,14 @@ def propose(
         backbone=backbone,
         machine=look_at_machine(),
     )
+    indices = label_set.index_by_data_label()
+    recipe = _choose_folds(
+        recipe,
+        [
+            Example(record.id, name, record.item, indices.get(label, UNLABELLED))
+            for record, label in zip(records, labels, strict=True)
+        ],
+    )
     _write(recipe, folder / "recipe.yaml")
     what = "problems" if kind == "problem" else "turns"
     print(
@@ -62,6 +74,22 @@ def propose(
         f"label set {label_file} (fill in names and definitions), recipe {folder / 'recipe.yaml'}"
     )
     return folder / "recipe.yaml"
+
+
+def _choose_folds(recipe: TrainRecipe, examples: Sequence[Example]) -> TrainRecipe:
+    """The recipe, with folds dealt at random where a few dialogues leave no other way."""
+    if min(Counter(example.label for example in examples).values()) < recipe.evaluation.folds:
+        return recipe  # refused when it runs, with what to do
+    try:
+        deal_examples(recipe, examples)
+    except BadInput:
+        print(
+            "a label stands in one dialogue, or in texts that are alike, and nowhere else: folds "
+            "are dealt at random (evaluation.grouped: false), and what they measure flatters"
+        )
+        evaluation = recipe.evaluation.model_copy(update={"grouped": False})
+        return recipe.model_copy(update={"evaluation": evaluation})
+    return recipe
 
 
 def _write(recipe: TrainRecipe, path: Path) -> None:

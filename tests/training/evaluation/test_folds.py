@@ -50,3 +50,9 @@ def test_a_class_of_one_group_is_refused() -> None:
     texts += [(text, 1) for text in ("三角形的内角和", "圆的周长公式", "解方程", "一年有几个月")]
     with pytest.raises(BadInput, match=r"class 0 .* one group .* evaluation\.grouped to false"):
         deal_examples(_make_recipe(), _make_examples(texts))
+
+
+def test_fewer_groups_than_folds_are_refused() -> None:
+    texts = [(f"一共有{number}个苹果", number % 2) for number in range(8)]
+    with pytest.raises(BadInput, match=r"1 groups that share text, fewer than the 3 folds"):
+        deal_examples(_make_recipe(), _make_examples(texts))

@@ -15,8 +15,8 @@ from training.checkpoints import parity
 
 WORDS = {"Praise": "很好", "Ask why": "为什么？", "other": "听得见吗"}
 SMALL = ("optimisation.epochs=6", "optimisation.learning_rate=0.01", "optimisation.bf16=false",
-         "optimisation.compile=false", "evaluation.folds=2", "evaluation.grouped=false",
-         "evaluation.parity_items=10", "prompt.max_tokens=64")  # fmt: skip
+         "optimisation.compile=false", "evaluation.folds=2", "evaluation.parity_items=10",
+         "prompt.max_tokens=64")  # fmt: skip
 
 
 def write_table(path: Path, count: int = 24) -> None:
@@ -44,6 +44,7 @@ def test_one_command_makes_a_checkpoint_that_is_served(
     assert main([*arguments, "--test", "test.csv", *SMALL]) == 0
     said = capsys.readouterr().out
     assert "text in column 'sentence', label in 'label'" in said
+    assert "folds are dealt at random" in said  # texts of a label differ by their number alone
     assert "ncal serve --checkpoint" in said
     assert (home / "build/talk/work/test/report.md").exists()
     manifest = read_manifest(home / "build/checkpoints/talk")

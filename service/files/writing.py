@@ -37,16 +37,16 @@ def write_file(
         return _name_type(format, "utf-8"), _NEW_NAME + _SUFFIXES.get(format, f".{format}")
     table, _ = recognise(upload.open(limits))
     format = upload.find_format() or table.format
-    count = sum(1 for _ in table.rows())
-    _check_rows(added, count, list(table.header))
-    pairs = _pair(list(table.rows()), added)
+    rows = list(table.rows())
+    _check_rows(added, len(rows), list(table.header))
+    pairs = _pair(rows, added)
     stem, suffix = Path(upload.file_name).stem, Path(upload.file_name).suffix
     if format == table.format:
         table.write(path, added.names, pairs)
     else:
         suffix = _SUFFIXES.get(format, f".{format}")
-        rows = [[*row.cells, *own] for row, own in pairs]
-        write_rows(path, format, [*table.header, *added.names], rows)
+        cells = ([*row.cells, *own] for row, own in pairs)
+        write_rows(path, format, [*table.header, *added.names], cells)
     media_type = _name_type(format, _find_charset(table, format))
     if suffix.lower() == ".xlsm":
         media_type = _WITH_MACROS

@@ -133,7 +133,8 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Largest body of `/files/read` and `/files/write`."""
     max_uploads: int = Field(default=16, ge=1)
-    """Most files sent at once; beyond it they are refused with 503."""
+    """Most files sent at once; beyond it they are refused with 503, and those of one client
+    with 429 when it has half of them."""
     max_upload_workers: int = Field(default=2, ge=1)
     """Most of them that are worked on at once, each by a process of its own."""
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,13 +68,27 @@ def check_prefix(table: Table, task: ServedTask, prefix: str) -> None:
 
 def check_given(table: Table, task: ServedTask, column: str) -> None:
     """FileError unless some row of the column has a label of the task."""
-    if not any(
-        (spell(row.values.get(column)) or "").strip() in task.groups for row in table.rows()
-    ):
+    spellings = list_spellings(task)
+    if not any(read_given(row, column, spellings) for row in table.rows()):
         raise FileError(
             f"{table.path}: no row has a label of {task.name} in {column}; it must be one of "
-            f"{', '.join(task.groups)}"
+            f"{', '.join(task.groups)}, or its name in English or Chinese"
         )
+
+
+def list_spellings(task: ServedTask) -> dict[str, str]:
+    """How people write labels, in lower case: id, English and Chinese name → id."""
+    spellings = {label.casefold(): label for label in task.groups}
+    for label, names in task.names.items():
+        for name in names:
+            spellings.setdefault(name.casefold(), label)
+    return spellings
+
+
+def read_given(row: Row, column: str | None, spellings: Mapping[str, str]) -> str | None:
+    """The label that people gave a row; None where there is none of the task's."""
+    text = spell(row.values.get(column)) if column else None
+    return spellings.get((text or "").strip().casefold())
 
 
 def write_labelled(labelled: Labelled, path: Path, *, prefix: str, compare: str | None) -> Summary:
@@ -83,6 +97,7 @@ def write_labelled(labelled: Labelled, path: Path, *, prefix: str, compare: str 
     `compare` names a column with labels that people gave.
     """
     task = labelled.job.task
+    spellings = list_spellings(task)
     labels: Counter[str] = Counter()
     compared: Counter[tuple[str, str]] = Counter()
     failed = review = 0
@@ -95,8 +110,7 @@ def write_labelled(labelled: Labelled, path: Path, *, prefix: str, compare: str 
             else:
                 labels[answer["label"]] += 1
                 review += answer["needs_review"]
-                given = (spell(row.values.get(compare)) or "").strip() if compare else ""
-                if given in task.groups:
+                if given := read_given(row, compare, spellings):
                     compared[given, answer["label"]] += 1
             yield row, _list_values(answer, task)
 

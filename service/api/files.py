@@ -30,7 +30,7 @@ class _FileAnswer(Response):
         request = self._request
         jobs = cast(FileJobs, request.app.state.file_jobs)
         call = make_call(request, "batch")
-        with jobs.open() as job:
+        with jobs.open(call.client) as job:
             await jobs.receive(request, job, call.deadline)
             async with cancel_on_disconnect(request):
                 answer = await jobs.run(

@@ -24,8 +24,8 @@ from tables.table import Limits
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BODY = "body"
-_MEMORY_BYTES = 3 << 30
-"""Of addresses; libraries take more of them than of memory."""
+_MEMORY_BYTES = 768 << 20
+"""That a worker may have; the largest files within the limits need half of it."""
 _LIMITS = Limits(unpacked_bytes=256 << 20, rows=200_000, columns=1_000, cells=4_000_000)
 _REMEDY = "the command line takes larger ones"
 
@@ -52,13 +52,18 @@ class FileJobs:
 
     def __init__(self, settings: Settings) -> None:
         self._max_bytes = settings.max_upload_bytes
-        self._slots = Slots(settings.max_uploads, "uploads")
+        self._slots = Slots(
+            settings.max_uploads, "uploads", most_each=max(1, settings.max_uploads // 2)
+        )
         self._workers = asyncio.Semaphore(settings.max_upload_workers)
 
     @contextmanager
-    def open(self) -> Iterator[Job]:
-        """A folder for an upload while the block lasts; Overloaded when there are too many."""
-        with self._slots.take(), tempfile.TemporaryDirectory(prefix="ncal-upload-") as folder:
+    def open(self, client: str = "") -> Iterator[Job]:
+        """A folder for an upload while the block lasts.
+
+        Overloaded when there are too many, RateLimited when the client has half of them.
+        """
+        with self._slots.take(client), tempfile.TemporaryDirectory(prefix="ncal-upload-") as folder:
             yield Job(Path(folder))
 
     async def receive(self, request: Request, job: Job, deadline: float) -> None:

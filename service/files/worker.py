@@ -77,7 +77,9 @@ def _bound_memory(max_bytes: int) -> None:
         import resource
 
         os.nice(5)
-        resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
+        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes, max_bytes))
+    with contextlib.suppress(OSError):  # if a container's memory runs out, this process goes
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def main(arguments: list[str]) -> int:

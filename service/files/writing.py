@@ -1,6 +1,6 @@
 """Rows as a file: the upload with columns beside its rows, or a new file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,14 +32,14 @@ def write_file(
     if base is not None:
         format = upload.find_format() or "csv"
         _check_rows(added, len(base.rows), base.names)
-        rows = [[*cells, *own] for cells, own in _pair(base.rows, added)]
+        rows = ([*cells, *own] for cells, own in _pair(base.rows, added))
         write_rows(path, format, [*base.names, *added.names], rows)
         return _name_type(format, "utf-8"), _NEW_NAME + _SUFFIXES.get(format, f".{format}")
     table, _ = recognise(upload.open(limits))
     format = upload.find_format() or table.format
-    rows = list(table.rows())
-    _check_rows(added, len(rows), list(table.header))
-    pairs = _pair(rows, added)
+    # Twice through the file costs less than all its rows in memory.
+    _check_rows(added, sum(1 for _ in table.rows()), list(table.header))
+    pairs = _pair(table.rows(), added)
     stem, suffix = Path(upload.file_name).stem, Path(upload.file_name).suffix
     if format == table.format:
         table.write(path, added.names, pairs)
@@ -71,6 +71,7 @@ def _check_rows(added: Rows, count: int, names: list[str]) -> None:
         raise Refusal("columns.names", "names a column twice")
 
 
-def _pair(rows: Sequence[_Row], added: Rows) -> list[tuple[_Row, list[Any]]]:
-    own = added.rows if added.names else [[] for _ in rows]
-    return list(zip(rows, own, strict=True))
+def _pair(rows: Iterable[_Row], added: Rows) -> Iterator[tuple[_Row, list[Any]]]:
+    if added.names:
+        return zip(rows, added.rows, strict=True)
+    return ((row, []) for row in rows)

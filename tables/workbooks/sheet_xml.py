@@ -47,7 +47,7 @@ class _Cell(NamedTuple):
 
 
 class _Element(NamedTuple):
-    """A row, or the dimension: bytes from `start` to `end` of its first tag, and its cells."""
+    """A row: its first tag goes from `start` to `tag_end`."""
 
     number: int
     prefix: str
@@ -55,7 +55,10 @@ class _Element(NamedTuple):
     tag_end: int
     end: int
     """Where its last tag begins; `start` when it has no content."""
-    cells: list[_Cell]
+    style: str | None
+    """Of its last cell that holds something."""
+    empty: list[_Cell]
+    """Cells that hold nothing but a style; the others need not be remembered."""
 
 
 class _Scan:
@@ -68,7 +71,9 @@ class _Scan:
         self._xml = xml
         self._columns = self._formulas = 0
         self._row: list[Any] = []
-        self._cells: list[_Cell] = []
+        self._empty: list[_Cell] = []
+        self._style: str | None = None
+        self._column = 0
         self._cell: list[Any] = []
         self._has_formula = self._has_value = False
         self._value = 0
@@ -82,10 +87,9 @@ class _Scan:
         prefix, _, name = tag.rpartition(":")
         at = self._parser.CurrentByteIndex
         if name == "c":
-            last = self._cells[-1].column if self._cells else 0
             place = attributes.get("r")
-            column = read_place(place)[1] if place else last + 1
-            self._cell = [column, at, attributes.get("s"), place]
+            self._column = read_place(place)[1] if place else self._column + 1
+            self._cell = [self._column, at, attributes.get("s"), place]
             self._has_formula = self._has_value = False
         elif name == "f":
             self._has_formula = True
@@ -96,7 +100,7 @@ class _Scan:
         elif name == "row":
             last = self.rows[-1].number if self.rows else 0
             self._row = [int(attributes.get("r", last + 1)), f"{prefix}:" if prefix else "", at]
-            self._cells = []
+            self._empty, self._style, self._column = [], None, 0
         elif name == "mergeCell":
             area = read_area(attributes["ref"])
             self.facts.merged.append(area)
@@ -116,18 +120,21 @@ class _Scan:
             column, start, style, place = self._cell
             end, is_empty = self._find_tag_end(start)
             end = end if is_empty else self._find_tag_end(at)[0]
-            self._cells.append(_Cell(column, start, end, style))
             if self._has_formula:
                 self._formulas += 1
                 if not self._has_value:
                     self.facts.empty_formulas.append(place or f"row {self._row[0]}")
             if self._has_formula or self._has_value:
-                self._columns = max(self._columns, column)
+                self._columns, self._style = max(self._columns, column), style
+            else:
+                self._empty.append(_Cell(column, start, end, style))
         elif name == "row":
             number, prefix, start = self._row
             tag_end, is_empty = self._find_tag_end(start)
             end = start if is_empty else at
-            self.rows.append(_Element(number, prefix, start, tag_end, end, self._cells))
+            self.rows.append(
+                _Element(number, prefix, start, tag_end, end, self._style, self._empty)
+            )
 
     def _find_tag_end(self, start: int) -> tuple[int, bool]:
         """Where the tag ends that begins there, and whether it is a whole element.
@@ -177,10 +184,9 @@ def _edit_row(
     xml: bytes, row: _Element, first: int, values: Sequence[Any], *, is_header: bool
 ) -> list[tuple[int, int, bytes]]:
     # Cells that hold nothing but a style may stand where ours go.
-    styles = {cell.column: cell.style for cell in row.cells}
+    styles = {cell.column: cell.style for cell in row.empty}
     if is_header:
-        before = next((c.style for c in reversed(row.cells) if c.column < first), None)
-        styles |= dict.fromkeys(range(first, first + len(values)), before)
+        styles |= dict.fromkeys(range(first, first + len(values)), row.style)
     content = "".join(
         _make_cell(row.prefix, f"{name_column(column)}{row.number}", styles.get(column), value)
         for column, value in enumerate(values, first)
@@ -191,7 +197,7 @@ def _edit_row(
         return [(row.start, row.tag_end, opened + content + f"</{row.prefix}row>".encode())]
     edits = [(row.start, row.tag_end, _SPANS.sub(b"", tag))]
     place, written = row.end, False
-    for cell in row.cells:
+    for cell in row.empty:
         if cell.column < first:
             continue
         if not written:

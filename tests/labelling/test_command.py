@@ -159,10 +159,12 @@ async def test_agreement_with_labels_that_people_gave(
     async with served() as (_, url):
         assert await label(path, "--url", url) == 0
         found = [row["ncal_label"] for row in read_csv(tmp_path / "problems.labelled.csv")]
-        given = ["recall", *found[1:9], "", "?", found[11]]
+        names = {each.id: each.name_zh for each in TIMSS.labels}
+        given = ["recall", *map(names.__getitem__, found[1:9]), "", "?", found[11].upper()]
         texts = [row["text"] for row in read_csv(path)]
         path = write_csv(tmp_path / "given.csv", "text,mine", *zip(texts, given, strict=True))
         assert await label(path, "--url", url, "--compare", "mine") == 0
+    given = ["recall", *found[1:9], "", "?", found[11]]
     pairs = [(g, f) for g, f in zip(given, found, strict=True) if g not in ("", "?")]
     equal = sum(g == f for g, f in pairs)
     kappa = cohen_kappa_score(*zip(*pairs, strict=True))

@@ -153,9 +153,12 @@ async def test_uploads_are_bounded_in_size_number_and_time() -> None:
     async with run_fake_service(max_upload_bytes=1024, max_uploads=1) as service:
         answer = await service.client.post("/files/read", files=file)
         assert answer.status_code == 413
-        with service.app.state.file_jobs.open():
+        with service.app.state.file_jobs.open("another client"):
             answer = await service.client.post("/files/read", files={"file": ("a.csv", "a\n1\n")})
         assert (answer.status_code, answer.json()["retry_after_s"]) == (503, 10.0)
+        with service.app.state.file_jobs.open("127.0.0.1"):
+            answer = await service.client.post("/files/read", files={"file": ("a.csv", "a\n1\n")})
+        assert (answer.status_code, answer.json()["retry_after_s"]) == (429, 10.0)
     async with run_fake_service() as service:
         answer = await service.client.post(
             "/files/read", files=file, headers={"x-request-timeout": "0.1"}

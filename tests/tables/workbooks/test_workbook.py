@@ -29,7 +29,7 @@ CELL = (
     | st.text(
         st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"),
         max_size=6,
-    ).map(lambda text: text.lstrip("="))
+    ).map(lambda text: text.lstrip("=") or None)
 )
 """What a sheet can hold beside formulas."""
 

@@ -32,6 +32,8 @@ async def test_the_mix_of_a_file_is_that_of_the_contract(open_page: OpenPage, nu
         rows.append([weight / sum(weights) for weight in weights])
     shares = await call(page, "mix", "estimateMix", training, rows)
     assert shares == pytest.approx(estimate_mix(training, rows).shares, abs=1e-3)
+    again = await call(page, "mix", "estimateMix", training, rows, [0.1, 0.2, 0.3, 0.4])
+    assert again == pytest.approx(shares, abs=1e-3)
     for row in rows[:3]:
         shifted = await call(page, "mix", "shiftPrior", row, training)
         assert shifted == pytest.approx(shift_prior(row, training))

@@ -226,3 +226,30 @@ async def test_a_file_that_cannot_be_read_is_told_and_another_can_be_taken(
     await expect(page.get_by_role("alert")).to_contain_text("could not take this")
     await page.set_input_files("#file", write_problems(tmp_path / "good.jsonl", 3))
     await expect(page.locator("#start")).to_have_text("Label 3 rows")
+
+
+async def test_a_dropped_transcript_comes_back_as_one_and_outlives_a_change_of_language(
+    open_page: OpenPage,
+) -> None:
+    page = await open_page("file")
+    await page.evaluate(
+        """(text) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([text], "课.txt"));
+          document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer }));
+        }""",
+        "师：三加四等于几？\n生：七。\n师：对，很好。\n",
+    )
+    await page.click("#start")
+    await expect(page.locator("#download")).to_be_visible()
+    await page.locator(".choices button", has_text="Hints").click()
+    await page.click("#language")
+    await expect(page.locator(".grid-row").first).to_contain_text("提示")
+    await page.locator("nav a").first.click()
+    await page.locator("nav a").nth(2).click()
+    await expect(page.locator(".grid-row").first).to_contain_text("提示")
+    saved = await take(page, "#download")
+    assert saved.suggested_filename == "课.labelled.txt"
+    text = (await saved.path()).read_text(encoding="utf-8")
+    assert text.startswith("师：三加四等于几？")
+    assert "I-H" in text

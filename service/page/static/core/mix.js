@@ -7,10 +7,12 @@ const FLOOR = 0.001;
 const MOST_STEPS = 400;
 const SETTLED = 1e-6;
 
-/** Shares of the classes in the rows; `rows` are probabilities for equally frequent classes. */
-export function estimateMix(training, rows) {
+/** Shares of the classes in the rows; `rows` are probabilities for equally frequent classes.
+
+    `start` is an estimate from fewer rows: it leads to the same shares, and sooner. */
+export function estimateMix(training, rows, start = training) {
   const anchor = normalize(training);
-  let shares = anchor;
+  let shares = normalize(start);
   for (let step = 0; step < MOST_STEPS; step += 1) {
     const sums = anchor.map((share) => STRENGTH * share);
     for (const row of rows) {

@@ -21,7 +21,11 @@ export class Review {
     const { ids, described } = this.task;
     const training = ids.map((id) => described.training_prior[id]);
     const known = results.filter((each) => each?.probabilities).map((each) => each.probabilities);
-    this.shares = { uniform: () => null, training: () => training, estimate: () => estimateMix(training, known) }[this.prior]();
+    const estimate = () => {
+      this.estimate = estimateMix(training, known, this.estimate);
+      return this.estimate;
+    };
+    this.shares = { uniform: () => null, training: () => training, estimate }[this.prior]();
     this.answers = results.map((each) => each?.probabilities ? this.answer(each) : null);
     this.choose();
   }

@@ -125,6 +125,7 @@ def test_each_alert_has_a_unit_test_and_a_section_in_the_handbook() -> None:
         assert f"`{alert.where}`" in handbook
 
 
+@pytest.mark.slow
 def test_promtool_accepts_the_configuration_and_its_unit_tests_pass() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
@@ -139,6 +140,7 @@ def test_promtool_accepts_the_configuration_and_its_unit_tests_pass() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_promtool_accepts_what_the_collector_scrapes(tmp_path: Path) -> None:
     """The collector itself cannot be had as a package; its receiver takes Prometheus' own form."""
     promtool = shutil.which("promtool")

@@ -13,6 +13,8 @@ import pytest
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from tests.test_layout import ROOT
 
+pytestmark = pytest.mark.slow
+
 PACKAGES = ("contract", "engine", "labelling", "ncal", "service", "tables", "training")
 LEFT_OUT = {"training/LOG.md", "training/RESULTS.md"}
 """Files of packages that are for readers of the repository."""

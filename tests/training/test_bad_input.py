@@ -14,6 +14,8 @@ from tests.training.tiny import make_backbone, make_data, make_recipe
 from training.__main__ import main
 from training.files import write_text
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"id": "x", "question": "1+1=？", "class": "回忆"}
 
 

@@ -31,6 +31,8 @@ from training.models.model import load_tokenizer
 from training.models.prediction import predict_features, predict_scores
 from training.recipe.recipe import TrainRecipe
 
+pytestmark = pytest.mark.slow
+
 logging.set_verbosity_error()
 FIXED = {"init": "etf", "trainable": False}
 

@@ -25,6 +25,8 @@ from training.models.model import load_tokenizer
 from training.models.prediction import predict_scores
 from training.recipe.recipe import TrainRecipe
 
+pytestmark = pytest.mark.slow
+
 
 class Run(NamedTuple):
     """What went into one run and came out of it."""

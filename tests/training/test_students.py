@@ -27,6 +27,8 @@ from training.recipe.method import DistillationRecipe
 from training.recipe.presets import apply_preset
 from training.recipe.recipe import TrainRecipe
 
+pytestmark = pytest.mark.slow
+
 SETS = [TIMSS, IRF]
 DISTILLATION = {"weights": {"timss": 0.5}, "parts": 2}
 

@@ -35,6 +35,8 @@ from training.models.model import load_tokenizer
 from training.models.prediction import predict_scores
 from training.recipe.recipe import TrainRecipe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def failure(workplace: Path) -> str:

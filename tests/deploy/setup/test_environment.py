@@ -24,6 +24,8 @@ from packaging.version import Version
 
 from deploy.setup.environment import choose_layers
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 SETUP = ROOT / "deploy" / "setup"
 LOCKS = SETUP / "locks"

@@ -13,6 +13,8 @@ import pytest
 
 from tests.deploy.expressions import ROOT
 
+pytestmark = pytest.mark.slow
+
 PROJECT = """\
 [project]
 name = "tiny"

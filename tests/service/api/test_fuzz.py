@@ -24,6 +24,8 @@ from service.settings import Settings
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
 
+pytestmark = pytest.mark.slow
+
 # A stream's body is lines, which the fuzzer cannot make: `test_stream.py` misuses it instead.
 _UNREADABLE = "/stream"
 

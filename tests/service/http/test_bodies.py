@@ -196,7 +196,7 @@ item_like = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     try:
@@ -205,7 +205,7 @@ def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
         assert error.reasons[0].field == "body"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(["problem", "dialogue-turn"]), json_values | item_like)
 def test_any_value_is_an_input_or_refused(kind: Any, value: Any) -> None:
     try:

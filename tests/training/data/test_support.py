@@ -23,6 +23,8 @@ from training.models.model import load_tokenizer
 from training.models.prediction import predict_scores
 from training.recipe.recipe import TrainRecipe
 
+pytestmark = pytest.mark.slow
+
 LABEL_SETS = [BUILT_IN["timss"], BUILT_IN["irf"]]
 
 

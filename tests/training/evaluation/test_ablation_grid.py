@@ -13,6 +13,8 @@ from training.errors import BadInput
 from training.evaluation.ablation_grid import Grid
 from training.reporting.ablation_report import Ablation, Cost, Measured, describe_ablation
 
+pytestmark = pytest.mark.slow
+
 PRESETS = "ce,ncal"
 
 

@@ -21,6 +21,8 @@ from training.data.examples import assign_rows
 from training.errors import BadInput
 from training.models.model import load_classifier, load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,7 +22,10 @@ from training.fitting.processes import leave_out_torchrun
 from training.fitting.trainer_arguments import build_arguments
 from training.fitting.validation import METRIC
 
-pytestmark = pytest.mark.timeout(600)  # half a minute, but processes that wait for one another
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]
 
 # Gradients are what processes share; with its usual ε Adam would blow up how the last bits of
 # tiny ones round.

@@ -26,6 +26,8 @@ from training.fitting.trainer import CollapseTrainer
 from training.models.model import load_tokenizer
 from training.recipe.recipe import TrainRecipe
 
+pytestmark = pytest.mark.slow
+
 Weights = dict[str, torch.Tensor]
 OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "accumulation": 2, "save_steps": 4}
 CHANGES = {"drop_following": 0.4, "perturb_numbers": 0.5, "drop_tokens": 0.1}

@@ -20,6 +20,8 @@ from training.models.model import load_tokenizer
 from training.models.ngrams import NgramClassifier
 from training.recipe.method import DistillationRecipe
 
+pytestmark = pytest.mark.slow
+
 SETS = [TIMSS, IRF]
 
 

@@ -19,6 +19,8 @@ from training.pretraining.corpus import read_corpus
 from training.pretraining.pretrain import PretrainRecipe, pretrain
 from training.pretraining.tokenizer import ASSISTANT, END, USER
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Path(__file__).parents[3] / "training/recipes/pretrain-mini.yaml"
 
 

@@ -12,12 +12,11 @@ from benchmarks.systems import PEER_MODEL, RunningService, Worker
 
 OPENVINO, TRANSFORMERS = "OpenVINO, offline", "transformers, offline"
 _AIMS = {"float32": {OPENVINO: 0.85, TRANSFORMERS: 1.4}, "bfloat16": {OPENVINO: 0.7}}
-_WARM_UP = 512
 
 
 def tune_offline(bench: Bench) -> None:
     """Let each program that has no server find the steps that are fastest on this machine."""
-    texts = bench.texts[-min(_WARM_UP, bench.size.batch_items) :]
+    texts = bench.texts[-(bench.size.batch_items // 4) :]
     for name, worker in bench.offline.items():
         chosen = worker.ask({"tune": texts})
         bench.report.details[f"{name}, {bench.precision}"] = chosen
@@ -28,7 +27,7 @@ def measure_batch(bench: Bench) -> None:
     systems = _find_systems(bench)
     rates: dict[str, list[float]] = {name: [] for name in systems}
     for measure in systems.values():
-        measure(bench.texts[-min(_WARM_UP, bench.size.batch_items) :])
+        measure(bench.texts[-(bench.size.batch_items // 4) :])
     for turn in range(bench.size.turns):
         texts = take(bench.texts, bench.size.batch_items, turn)
         for name, measure in systems.items():

@@ -26,7 +26,7 @@ from service.admission.admission import Admission
 from service.app import create_app
 from service.classifier import Classifier, Model
 from service.exit_codes import ExitCode
-from service.http.connection import make_connection_type
+from service.http.connection import LiveConnection, make_connection_type
 from service.http.examples import EXAMPLES
 from service.http.request_context import Core
 from service.observability.logs import log
@@ -114,6 +114,7 @@ class Process:
                     app.state.early_refusal.refuse,
                     stall_timeout_s=settings.stall_timeout_s,
                 ),
+                ws=LiveConnection,
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.errors import ERROR_MEDIA_TYPE, InvalidInput, to_error_document
 
@@ -180,6 +181,19 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class LiveConnection(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, for which a handshake that was refused with an answer is complete.
+
+    uvicorn would log an error of ours for each, so that anybody could fill the log.
+    """
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        is_answer = message["type"] == "websocket.http.response.body"
+        if is_answer and not message.get("more_body", False):
+            self.handshake_complete = True
 
 
 class _Answered:

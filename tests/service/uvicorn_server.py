@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from service.http.connection import Refuse, make_connection_type
+from service.http.connection import LiveConnection, Refuse, make_connection_type
 
 
 @asynccontextmanager
@@ -25,6 +25,7 @@ async def serve(
     config = uvicorn.Config(
         app,
         http=make_connection_type(head_timeout_s, refuse, stall_timeout_s=stall_timeout_s),
+        ws=LiveConnection,
         log_level="error",
         timeout_graceful_shutdown=2,
         **options,

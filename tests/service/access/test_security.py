@@ -153,6 +153,17 @@ async def test_a_websocket_needs_a_key_too(guarded: str) -> None:
     assert b"urn:ncal-serve:error:unauthorized" in (refused.value.response.body or b"")
 
 
+async def test_a_refused_websocket_is_no_fault_of_the_service(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with serve(guard(keys=KEYS)) as address:
+        for _ in range(3):
+            with pytest.raises(websockets.InvalidStatus):
+                await websockets.connect(f"ws://{address}/live")
+        await asyncio.sleep(0.2)  # the log is written after the answer
+    assert capsys.readouterr().err == ""
+
+
 async def test_a_foreign_page_cannot_open_a_websocket() -> None:
     app = guard(keys=ApiKeys({}), allowed_origins=["https://school.example"])
     async with serve(app) as address:

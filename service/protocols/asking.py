@@ -6,6 +6,8 @@ from typing import Any
 from starlette.requests import Request
 
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
+from contract.priors import shift_prior
+from service.api.mixes import require_mix
 from service.classifier import Classification, Classifier, ServedTask
 from service.errors import InvalidInput, NotFound, Reason, ServiceError
 from service.http.bodies import check_limits, parse_form, read_json
@@ -17,6 +19,7 @@ from service.http.request_context import (
     get_trace,
     make_call,
 )
+from service.schemas import Options
 from service.settings import Settings
 
 DEFAULT_MODEL = "default"
@@ -101,12 +104,22 @@ async def classify(
 async def classify_all(
     request: Request, served: ServedTask, inputs: Sequence[AnyInput]
 ) -> list[Classification]:
-    """The same where the protocol has no place for an item's error: the first is raised."""
+    """The same where the protocol has no place for an item's error: the first is raised.
+
+    Probabilities are for the class mix of `?prior=`, or the operator's default.
+    """
+    settings = get_core(request).settings
+    prior = request.query_params.get("prior", settings.default_prior)
+    mix = require_mix(served, parse_form(Options, {"prior": prior}, "query"))
     results: list[Classification] = []
     for outcome in await classify(request, served, inputs):
         if isinstance(outcome, ServiceError):
             raise outcome
-        results.append(outcome)
+        results.append(
+            outcome._replace(probabilities=shift_prior(outcome.probabilities, mix.shares))
+            if mix.kind != "uniform"
+            else outcome
+        )
     return results
 
 

@@ -83,3 +83,17 @@ async def test_the_document_has_every_form_that_it_refers_to() -> None:
     body = document["paths"]["/v1/systemone"]["post"]["requestBody"]["content"]
     name = body["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert {"state", "questions"} <= set(document["components"]["schemas"][name]["properties"])
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_answers_are_for_the_prior_that_is_asked_for(path: str) -> None:
+    async with run_fake_service(default_prior="training") as service:
+        default = await service.client.post(path, json=BODIES[path])
+        uniform = await service.client.post(path, params={"prior": "uniform"}, json=BODIES[path])
+        unknown = await service.client.post(path, params={"prior": "estimate"}, json=BODIES[path])
+        own = await service.client.post("/classify/problem", json={"text": TEXT})
+    assert own.json()["prior"] == "training"
+    assert default.status_code == uniform.status_code == 200
+    assert default.json() != uniform.json()
+    assert f"{own.json()['probabilities']['recall']:.12f}"[:12] in default.text
+    assert unknown.status_code in (400, 422) and "estimate" in unknown.text

@@ -231,7 +231,8 @@ async def test_labels_that_two_tasks_share_need_a_task_by_name() -> None:
     async with run_fake_service(manifest) as service:
         both = await ask(service, PROBLEM, {"q": question})
         one = await ask(service, PROBLEM, {"q": question}, model="example/other")
-        by_print = await ask(service, PROBLEM, {"q": question}, model="0" * 12 + "/bloom")
+        model = f"{service.classifier.models[0].fingerprint}/bloom"
+        by_print = await ask(service, PROBLEM, {"q": question}, model=model)
     assert both.status_code == 422 and "NAME/TASK" in both.text
     assert one.status_code == by_print.status_code == 200
 

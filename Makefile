@@ -26,7 +26,7 @@ SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
 PARTS := contract engine tables labelling training service ncal benchmarks deploy docs tests
 # A process of pytest for each core; each imports torch and vLLM, so there is a bound.
-SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 export PYTHONPATH := $(CURDIR)
 

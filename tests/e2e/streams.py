@@ -30,11 +30,16 @@ async def begin_endless_stream(client: DuplexClient) -> asyncio.Task[None]:
     return sending
 
 
-async def hear_out(client: DuplexClient, sending: asyncio.Task[None]) -> list[dict[str, Any]]:
-    """Read to the last line, and stop sending upon it, as a client must."""
+async def read_to_end(client: DuplexClient) -> list[dict[str, Any]]:
     results = [await client.read_result()]
     while results[-1]["status"] != "end":
         results.append(await client.read_result())
+    return results
+
+
+async def hear_out(client: DuplexClient, sending: asyncio.Task[None]) -> list[dict[str, Any]]:
+    """Read to the last line, and stop sending upon it, as a client must."""
+    results = await read_to_end(client)
     sending.cancel()
     await client.finish()
     assert await client.read_all() == []

@@ -27,6 +27,9 @@ async def serve(
         http=make_connection_type(head_timeout_s, refuse, stall_timeout_s=stall_timeout_s),
         ws=LiveConnection,
         log_level="error",
+        # Setting logging up anew ends the handlers that there are, and absl's, which OpenVINO
+        # brings, would close the stderr that it has seen first: pytest's own.
+        log_config=None,
         timeout_graceful_shutdown=2,
         **options,
     )

@@ -116,7 +116,7 @@ def test_the_whole_run_writes_and_says_everything_once(workplace: Path, tmp_path
     recipe.write(tmp_path / "recipe.yaml")
     finished = run_two("-m", "training", "train", "--recipe", str(tmp_path / "recipe.yaml"))
     assert finished.returncode == 0, finished.stderr[-3000:]
-    for line in ("fold 1 of 2", "fold 2 of 2", "irf (live): macro recall", "checkpoint "):
+    for line in ("fold 1 of 2", "fold 2 of 2", "irf (live): macro recall", "\ncheckpoint "):
         assert finished.stdout.count(line) == 1
     manifest = read_manifest(tmp_path / "out")
     assert manifest.parity and manifest.parity[0].max_probability_difference < 1e-3

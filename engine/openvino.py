@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 
 from contract.manifest import GRAPH_NAME, CheckpointError
 from engine.checkpoint import Checkpoint
@@ -79,6 +80,10 @@ class OpenVinoEngine:
                 _compile, checkpoint.directory, options.dtype, options.threads, streams
             ).result()
         self._requests = [compiled.create_infer_request() for _ in range(streams)]
+        for request in self._requests:
+            # OpenVINO's binding fills tables at its first call and deadlocks with the
+            # interpreter's lock when two threads come first, as those of two checkpoints do.
+            _infer(request, np.ones((1, 1), np.int64), np.ones(1, np.int64))
         self._threads = [
             threading.Thread(target=self._run, args=(index,), name=f"engine-{index}", daemon=True)
             for index in range(streams)
@@ -141,9 +146,7 @@ class OpenVinoEngine:
         ids = np.zeros((len(step), int(lengths.max())), np.int64)
         for row, work in zip(ids, step, strict=True):
             row[: work.tokens] = work.token_ids
-        request.infer({"ids": ids, "lengths": lengths}, share_inputs=True)
-        # A list is a copy: the next step overwrites what the request shows.
-        scores: list[list[float]] = request.get_output_tensor(0).data.tolist()
+        scores = _infer(request, ids, lengths)
         moment = time.monotonic()
         tokens = int(lengths.sum())
         self._metrics.count_step(
@@ -160,6 +163,14 @@ class OpenVinoEngine:
     def _call_loop(self, function: Any, *arguments: Any) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _infer(request: Any, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[list[float]]:
+    """Raw logits (items, rows) of ids (items, longest) and their lengths (items,)."""
+    request.infer({"ids": ids, "lengths": lengths}, share_inputs=True)
+    # A list is a copy: the next step overwrites what the request shows.
+    scores: list[list[float]] = request.get_output_tensor(0).data.tolist()
+    return scores
 
 
 def score_offline(

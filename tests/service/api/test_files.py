@@ -159,9 +159,10 @@ async def test_uploads_are_bounded_in_size_number_and_time() -> None:
         with service.app.state.file_jobs.open("127.0.0.1"):
             answer = await service.client.post("/files/read", files={"file": ("a.csv", "a\n1\n")})
         assert (answer.status_code, answer.json()["retry_after_s"]) == (429, 10.0)
+    long = {"file": ("a.csv", "text\n" + "一加一\n" * 200_000)}  # no machine reads it in 0.1 s
     async with run_fake_service() as service:
         answer = await service.client.post(
-            "/files/read", files=file, headers={"x-request-timeout": "0.1"}
+            "/files/read", files=long, headers={"x-request-timeout": "0.1"}
         )
         assert answer.status_code == 504
         answer = await service.client.post("/files/read", json={})

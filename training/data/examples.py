@@ -41,14 +41,16 @@ class Example(NamedTuple):
 
 def read_label_sets(paths: Sequence[Path]) -> dict[str, LabelSet]:
     """The built-in label sets and those of YAML files, by task."""
-    label_sets = dict(BUILT_IN)
-    for path in paths:
-        try:
-            label_set = LabelSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-            raise BadInput(f"{path}: not a label set: {error}") from error
-        label_sets[label_set.task] = label_set
-    return label_sets
+    own = map(read_label_set, paths)
+    return BUILT_IN | {label_set.task: label_set for label_set in own}
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """Read a label set of one's own; BadInput names what is wrong with it."""
+    try:
+        return LabelSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        raise BadInput(f"{path}: not a label set: {error}") from error
 
 
 def read_examples(

@@ -43,10 +43,14 @@ def open_own_table(source: LabelledFile) -> OwnTable:
 
 def read_table(source: LabelledFile, kind: Kind) -> Iterator[Record]:
     """Yield the records of a table; BadInput as `open_own_table`, or for a missing column."""
-    own = open_own_table(source)
+    return read_own_table(open_own_table(source), kind)
+
+
+def read_own_table(own: OwnTable, kind: Kind) -> Iterator[Record]:
+    """The same of a table that was read; BadInput for a missing column."""
     if own.columns.label is None:
         raise BadInput(
-            f"{source.path}: no column is called label, class or the like; name it with "
+            f"{own.table.path}: no column is called label, class or the like; name it with "
             f"columns.label (--label); there are: {', '.join(own.table.header)}"
         )
     return _read_problems(own) if kind == "problem" else _read_turns(own)

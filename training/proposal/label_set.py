@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 from contract.inputs import Kind
 from contract.labels import LabelSet
@@ -58,14 +57,6 @@ def write_label_set(label_set: LabelSet, path: Path) -> None:
     fields = label_set.model_dump(mode="json")
     text = yaml.safe_dump(fields, allow_unicode=True, sort_keys=False)
     path.write_text(_HEAD.format(task=label_set.task) + text, encoding="utf-8")
-
-
-def read_label_set(path: Path) -> LabelSet:
-    """Read one that a person may have filled in; BadInput names what is wrong with it."""
-    try:
-        return LabelSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        raise BadInput(f"{path}: not a label set: {error}") from error
 
 
 def _make_id(data_label: str, taken: set[str]) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.inputs import Kind
-from training.data.examples import UNLABELLED, Example
-from training.data.own_tables import open_own_table, read_table
+from training.data.examples import UNLABELLED, Example, read_label_set
+from training.data.own_tables import open_own_table, read_own_table
 from training.errors import BadInput
 from training.evaluation.folds import deal_examples
-from training.proposal.label_set import infer_label_set, read_label_set, write_label_set
+from training.proposal.label_set import infer_label_set, write_label_set
 from training.proposal.machine import look_at_machine
 from training.proposal.recipe import propose_recipe
 from training.recipe.recipe import ColumnNames, LabelledFile, TrainRecipe
@@ -32,9 +32,10 @@ def propose(
     there and says otherwise.
     """
     source = LabelledFile(path=table.resolve(), format="table", task=name, columns=columns)
-    found = open_own_table(source).columns
+    own = open_own_table(source)
+    found = own.columns
     kind: Kind = "problem" if found.kind == "problems" else "dialogue-turn"
-    records = list(read_table(source, kind))
+    records = list(read_own_table(own, kind))
     labels = [record.data_label or "" for record in records]
     folder = build / name
     folder.mkdir(parents=True, exist_ok=True)

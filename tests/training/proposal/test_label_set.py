@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from training.data.examples import read_label_set
 from training.errors import BadInput
-from training.proposal.label_set import infer_label_set, read_label_set, write_label_set
+from training.proposal.label_set import infer_label_set, write_label_set
 
 
 def test_ids_come_from_the_values_and_are_those_that_a_label_may_have() -> None:

@@ -104,7 +104,8 @@ def _make_openvino(checkpoint: Checkpoint, dtype: str) -> dict[str, Compute]:
         def compute(steps: list[Prompts]) -> None:
             for step in steps:
                 ids, lengths = _pad(step)
-                queue.start_async({"ids": ids, "lengths": lengths}, share_inputs=True)
+                # Copied: a shared array would be freed while its step still waits.
+                queue.start_async({"ids": ids, "lengths": lengths})
             queue.wait_all()
 
         return compute

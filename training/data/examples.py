@@ -14,6 +14,7 @@ from contract.inputs import AnyInput, DialogueTurn
 from contract.labels import BUILT_IN, LabelSet
 from contract.manifest import hash_file
 from training.data.formats import read_records
+from training.data.wording import reword
 from training.errors import BadInput
 from training.recipe.recipe import AugmentationRecipe, LabelledFile
 
@@ -117,7 +118,9 @@ def augment(item: AnyInput, recipe: AugmentationRecipe, rng: random.Random) -> A
     if rng.random() < recipe.perturb_numbers:
         # 0 and 1 carry meaning of their own (tens, units, "one"); leading zeros must not arise.
         changes["text"] = re.sub(r"[2-9]", lambda _: str(rng.randint(2, 9)), item.text)
-    return item.model_copy(update=changes) if changes else item
+    changed: AnyInput = item.model_copy(update=changes) if changes else item
+    # Nothing is drawn where it is off: runs of older recipes stay what they were.
+    return reword(changed, rng) if recipe.reword and rng.random() < recipe.reword else changed
 
 
 def _read_source(source: LabelledFile, label_set: LabelSet) -> Iterator[Example]:

@@ -107,6 +107,8 @@ class AugmentationRecipe(Settings):
     drop_previous: float = Field(default=0.0, ge=0.0, le=1.0)
     perturb_numbers: float = Field(default=0.0, ge=0.0, le=1.0)
     """Chance that each digit 2-9 of an example's target becomes another of them."""
+    reword: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Chance that a text is put as people type it (`training.data.wording`; Chinese texts)."""
     drop_tokens: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of prompt tokens left out; those of the chat template are always kept."""
 

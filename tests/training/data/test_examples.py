@@ -159,6 +159,10 @@ def test_augmentation_changes_only_what_it_may() -> None:
     assert changed.text != item.text
     assert changed.text.startswith("10加") and not set("01") & set(changed.text[3:])
     assert augment(item, everything, random.Random(0)) == changed
+    reworded = {
+        augment(item, AugmentationRecipe(reword=1), random.Random(seed)).text for seed in range(20)
+    }
+    assert len(reworded) > 3
     live = strip_following(item)
     assert isinstance(live, DialogueTurn)
     assert live.following == () and live.previous == item.previous

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from transformers import PreTrainedTokenizerBase
+
 from contract.labels import LabelSet
 from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
 from contract.prompts import Frame
@@ -12,6 +14,7 @@ from training.data.examples import Example, assign_rows, measure_prior
 from training.data.sampling import thin_out
 from training.data.support import read_support
 from training.errors import BadInput
+from training.evaluation.behaviour import measure_behaviour
 from training.evaluation.crossvalidate import HeldOut
 from training.evaluation.cv_evaluation import Evaluation, evaluate, pool_modes, report
 from training.evaluation.preparation import prepare
@@ -38,7 +41,7 @@ def train(recipe: TrainRecipe) -> Manifest:
         del model  # what proves the export needs the GPU's memory
     frame = build_encoder(tokenizer, recipe.prompt).frame
     tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation, frame)
-    return export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
+    return _export(recipe, tokenizer, tasks, examples)
 
 
 def export(recipe: TrainRecipe) -> Manifest:
@@ -48,7 +51,20 @@ def export(recipe: TrainRecipe) -> Manifest:
     held_out, evaluation = report(recipe, label_sets, examples)
     frame = build_encoder(tokenizer, recipe.prompt).frame
     tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation, frame)
-    return export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
+    return _export(recipe, tokenizer, tasks, examples)
+
+
+def _export(
+    recipe: TrainRecipe,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[Task],
+    examples: Sequence[Example],
+) -> Manifest:
+    """The checkpoint, and its card again once it can be asked how it behaves."""
+    manifest = export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
+    if recipe.card is not None and recipe.card.behaviour:
+        rewrite_card(recipe)
+    return manifest
 
 
 def rewrite_card(recipe: TrainRecipe) -> bool:
@@ -59,7 +75,9 @@ def rewrite_card(recipe: TrainRecipe) -> bool:
         manifest = read_manifest(recipe.output)
     except CheckpointError as error:
         raise BadInput(str(error)) from error
-    write_card(recipe, recipe.output, manifest, describe_measurement(recipe, manifest))
+    measured = describe_measurement(recipe, manifest)
+    behaviour = measure_behaviour(recipe.output, heading="###") if recipe.card.behaviour else ""
+    write_card(recipe, recipe.output, manifest, measured, behaviour)
     return True
 
 

@@ -73,7 +73,9 @@ def export_checkpoint(
     return manifest
 
 
-def write_card(recipe: TrainRecipe, folder: Path, manifest: Manifest, measured: str) -> None:
+def write_card(
+    recipe: TrainRecipe, folder: Path, manifest: Manifest, measured: str, behaviour: str = ""
+) -> None:
     """Write the model card into a checkpoint folder, if the recipe has what it needs."""
     if recipe.card is None:
         return
@@ -85,6 +87,7 @@ def write_card(recipe: TrainRecipe, folder: Path, manifest: Manifest, measured: 
         languages=recipe.card.languages,
         measured=measured,
         command=recipe.card.command,
+        behaviour=behaviour,
     )
 
 

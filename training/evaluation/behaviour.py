@@ -38,11 +38,13 @@ class Rate(NamedTuple):
     total: int
 
 
-def measure_behaviour(folder: Path, paths: Sequence[Path] = (), *, failures: bool = False) -> str:
+def measure_behaviour(
+    folder: Path, paths: Sequence[Path] = (), *, failures: bool = False, heading: str = "##"
+) -> str:
     """Answer all tests as a server would, live, under both priors; returns Markdown.
 
-    With `failures` each test that fails stands below the tables. Raises BadInput for tests or a
-    checkpoint that a person must mend.
+    With `failures` each test that fails stands below the tables. `heading` stands before the
+    title of each task. Raises BadInput for tests or a checkpoint that a person must mend.
     """
     tests = read_tests(list(paths) or None)
     parts = []
@@ -54,7 +56,7 @@ def measure_behaviour(folder: Path, paths: Sequence[Path] = (), *, failures: boo
         rates, failed = {}, {}
         for prior in PRIORS:
             rates[prior], failed[prior] = judge(own, head.label_set.ids, answered[prior])
-        parts.append(f"## {task}, {manifest.name} ({manifest.fingerprint})\n")
+        parts.append(f"{heading} {task}, {manifest.name} ({manifest.fingerprint})\n")
         parts.append(_tabulate(rates))
         if failures:
             for prior in PRIORS:

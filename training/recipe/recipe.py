@@ -138,6 +138,9 @@ class CardRecipe(Settings):
     """What builds the checkpoint again."""
     data: list[tuple[str, str, str]]
     """Name, licence and use of each data set."""
+    behaviour: bool = False
+    """Whether the checkpoint answers the written behavioural tests for it: they are for its tasks
+    and in its language."""
 
 
 class TrainRecipe(Settings):

@@ -33,6 +33,15 @@ _NOT_FOR = """\
   training prior added, for the mix of the training data.
 """
 
+_BEHAVIOUR = """\
+## How it behaves
+
+Tests in the manner of CheckList (Ribeiro et al., ACL 2020), in everyday words, asked of these
+weights. *Functionality*: plain items get their label. *Invariance*: another way to write an item
+leaves its label. *Direction*: a change that makes another label makes it. Shares that pass, with
+95% intervals (Wilson).
+"""
+
 
 class DataSource(NamedTuple):
     """A line of the card's data table."""
@@ -52,12 +61,14 @@ def write_model_card(
     languages: Sequence[str],
     measured: str,
     command: str,
+    behaviour: str = "",
 ) -> None:
     """Write `README.md` into the checkpoint `folder` that `manifest` describes.
 
     `licence` and `languages` are identifiers as the Hugging Face hub has them (`mit`, `zh`),
     `measured` is a sentence on how the figures of the manifest came about, `command` rebuilds
-    the checkpoint. Raises BadInput if the weights cannot be read or the card not be written.
+    the checkpoint, `behaviour` has the tables of its behavioural tests. Raises BadInput if the
+    weights cannot be read or the card not be written.
     """
     front = yaml.safe_dump(
         {
@@ -73,6 +84,7 @@ def write_model_card(
         _introduce(folder, manifest),
         *(_describe_task(task) for task in manifest.tasks),
         f"## How it was measured\n\n{measured}\n",
+        *([f"{_BEHAVIOUR}\n{behaviour}"] if behaviour else []),
         _describe_use(manifest),
         _describe_training(manifest, data, command),
         _NOT_FOR,

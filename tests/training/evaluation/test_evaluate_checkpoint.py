@@ -53,7 +53,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for label_set, n in ((TIMSS, 7), (IRF, 8))
     )
-    card = {"licence": "mit", "languages": ["zh"], "command": "make it", "data": []}
+    card = {
+        "licence": "mit", "languages": ["zh"], "command": "make it", "data": [], "behaviour": True,
+    }  # fmt: skip
     make_recipe(place, card=card).write(folder / "recipe.yaml")
     manifest = Manifest(
         name="tiny", created="2026-01-31", base_model="backbone", tasks=tasks,
@@ -154,6 +156,7 @@ def test_calibration_writes_a_new_checkpoint_and_leaves_the_old(
     assert abs(crossed["sets"]["coverage"] - 0.8) < 0.15
     card = (output / "README.md").read_text(encoding="utf-8")
     assert "Task `irf` was calibrated anew on turns.jsonl (96 items)" in card
+    assert f"### irf, tiny ({after.fingerprint})\n\n| test | items |" in card
     AutoModelForSequenceClassification.from_pretrained(output)
     assert f"{head.temperature:.3f} now" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.partial"))

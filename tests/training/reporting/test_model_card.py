@@ -65,6 +65,7 @@ def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
         languages=["zh"],
         measured="By five-fold cross-validation.",
         command="python -m training train",
+        behaviour="### irf\n\n| functionality | 0.5 |\n",
     )
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(card.split("---\n")[1])
@@ -75,6 +76,7 @@ def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
         "| turns | MIT | labels |", "`name` logit-adjusted, `tau` 1.0", "2.0e-06",
         f"| irf | 7, 8, 9, 10, 11, 12, 13, 14 | 1.2500 | {biases} | compact-1 | 128 | 1 / 1 |",
         "By five-fold cross-validation.", manifest.fingerprint,
+        "## How it behaves", "### irf\n\n| functionality | 0.5 |",
         "What it must not be used for", IRF.note, IRF.labels[0].definition,
     ):  # fmt: skip
         assert wanted in card

@@ -222,17 +222,22 @@ def _verify_deciding_files(manifest: Manifest, directory: Path) -> None:
             )
 
 
-def check_disjoint(manifests: Iterable[Manifest]) -> None:
-    """Raise CheckpointError when two checkpoints claim the same task."""
-    owners: dict[str, str] = {}
+def check_labels_agree(manifests: Iterable[Manifest]) -> None:
+    """Raise CheckpointError when two checkpoints mean different labels by the same task.
+
+    One of them could not answer for the other then: clients know a task by its labels.
+    """
+    known: dict[str, tuple[Manifest, LabelSet]] = {}
     for manifest in manifests:
         for task in manifest.tasks:
-            name = task.label_set.task
-            if name in owners:
+            labels = task.label_set
+            first, others = known.setdefault(labels.task, (manifest, labels))
+            if (labels.kind, labels.ids) != (others.kind, others.ids):
                 raise CheckpointError(
-                    f"{owners[name]} and {manifest.name} both serve task {name!r}; load only one"
+                    f"{first.name} ({first.fingerprint}) and {manifest.name} "
+                    f"({manifest.fingerprint}) serve task {labels.task!r} with different labels; "
+                    "load only one, or export one with another name of the task"
                 )
-            owners[name] = manifest.name
 
 
 def hash_file(path: Path) -> str:

@@ -1,17 +1,21 @@
 """Reads the checkpoints the service is given, and refuses those it must not serve."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.inputs import Problem
-from contract.manifest import CheckpointError, Manifest, Task, check_disjoint, read_manifest
+from contract.manifest import CheckpointError, Manifest, Task, check_labels_agree, read_manifest
 from contract.prompts import PromptEncoder
 from engine.tokenizer import CheckpointTokenizer
 
 BUNDLED_CHECKPOINT = Path(__file__).resolve().parents[1] / "service" / "checkpoints" / "ncal-mini"
 """What is served when nothing else is asked for."""
+DEFAULT_NAME = "default"
+"""What clients call the checkpoint that answers when they name none; no other is called so."""
+_NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +24,12 @@ class Checkpoint:
 
     directory: Path
     manifest: Manifest
+    alias: str | None = None
+    """What the operator calls it, in place of the manifest's name."""
 
     @property
     def name(self) -> str:
-        return self.manifest.name
+        return self.alias or self.manifest.name
 
     @property
     def max_tokens(self) -> int:
@@ -36,18 +42,41 @@ class Checkpoint:
         return 1 + max(row for task in self.manifest.tasks for row in task.rows)
 
 
-def load_checkpoints(directories: Sequence[Path]) -> list[Checkpoint]:
-    """Read and check all checkpoints.
+def load_checkpoints(places: Sequence[Path]) -> list[Checkpoint]:
+    """Read and check all checkpoints, each in its directory or `NAME=DIRECTORY`.
 
     Raises CheckpointError when one is missing, malformed, altered or newer than this
-    release, when two share a task or a name, or when `config.json` has too few rows.
+    release, when `config.json` has too few rows, or when they cannot be served together.
     """
-    checkpoints = [_load_checkpoint(directory) for directory in directories]
-    check_disjoint(checkpoint.manifest for checkpoint in checkpoints)
-    names = [checkpoint.name for checkpoint in checkpoints]
-    if len(set(names)) != len(names):
-        raise CheckpointError("two checkpoints have the same name; rename one in its manifest")
+    found = [split_place(place) for place in places]
+    checkpoints = [load_checkpoint(directory, alias=alias) for alias, directory in found]
+    check_together(checkpoints)
     return checkpoints
+
+
+def check_together(checkpoints: Iterable[Checkpoint]) -> None:
+    """Raise CheckpointError when two share a name or a fingerprint, or mean different labels by
+    the same task."""
+    names: dict[str, Checkpoint] = {}
+    for each in checkpoints:
+        if each.name == DEFAULT_NAME:
+            raise CheckpointError(
+                f"no checkpoint can be called {DEFAULT_NAME!r}; give {each.directory} another "
+                f"name: --checkpoint NAME={each.directory}"
+            )
+        if each.name in names:
+            raise CheckpointError(
+                f"two checkpoints are called {each.name}; give one another name: "
+                f"--checkpoint NAME={each.directory}"
+            )
+        names[each.name] = each
+    prints = [each.manifest.fingerprint for each in names.values()]
+    if len(set(prints)) != len(prints):
+        raise CheckpointError(
+            f"two of {', '.join(names)} are the same checkpoint: they have one fingerprint; "
+            "load it once"
+        )
+    check_labels_agree(each.manifest for each in names.values())
 
 
 def load_prompt_encoders(checkpoint: Checkpoint) -> dict[str, PromptEncoder]:
@@ -79,12 +108,21 @@ def _make_encoder(tokenizer: CheckpointTokenizer, task: Task) -> PromptEncoder:
     return encoder
 
 
-def _load_checkpoint(directory: Path) -> Checkpoint:
+def split_place(place: Path) -> tuple[str | None, Path]:
+    """Return name and directory of `NAME=DIRECTORY`; an existing directory of that whole name
+    is one without a name."""
+    named = None if place.is_dir() else _NAMED.fullmatch(str(place))
+    return (None, place) if named is None else (named[1], Path(named[2]))
+
+
+def load_checkpoint(directory: Path, *, alias: str | None = None) -> Checkpoint:
+    """Read and check one checkpoint; raises CheckpointError as `load_checkpoints` does."""
     if not directory.is_dir():
         raise CheckpointError(
             f"{directory} is not there; name a checkpoint directory with --checkpoint"
         )
-    checkpoint = Checkpoint(directory=directory, manifest=read_manifest(directory))
+    manifest = read_manifest(directory)
+    checkpoint = Checkpoint(directory=directory, manifest=manifest, alias=alias)
     _check_configuration(checkpoint)
     return checkpoint
 

@@ -91,6 +91,7 @@ class Client:
                 )
                 for model in models["models"]
                 for task in model["tasks"]
+                if task.get("is_default", True)
             ]
         except (KeyError, TypeError) as error:
             raise FileError(f"--url {self._url}: is no NCAL Serve") from error

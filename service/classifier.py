@@ -5,24 +5,20 @@ The one way an item takes, whether it came alone, in a batch, in a stream or liv
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from contract.inputs import AnyInput, DialogueTurn
 from contract.manifest import Task
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from contract.priors import needs_review
-from contract.prompts import Prompt, PromptEncoder
-from engine import errors as engine_errors
-from engine.checkpoint import Checkpoint
-from engine.choice import EngineChoice
-from engine.protocol import Engine
-from service.admission.admission import Admission
+from contract.prompts import Prompt
 from service.admission.fair_queue import Priority
-from service.errors import DeadlineExceeded, EngineDead, EngineFailed, NotFound, ServiceError
+from service.errors import DeadlineExceeded, EngineFailed, ServiceError
+from service.models.loaded_models import LoadedModels
+from service.models.model import Model, ServedTask
 from service.observability.logs import report_fault
 from service.observability.metrics import Metrics, Mode, QueueDepth
 
@@ -38,47 +34,6 @@ _INLINE_CHARACTERS = 2000
 _TOKENIZED_AT_ONCE = 256
 _CHARACTERS_AT_ONCE = 64_000
 """Then others' items get their turn in that thread. Each character takes about 100 bytes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A loaded checkpoint with its engine and the queue in front of it."""
-
-    checkpoint: Checkpoint
-    engine: Engine
-    choice: EngineChoice
-    admission: Admission
-    encoders: dict[str, PromptEncoder]
-    """By task name."""
-
-    @property
-    def name(self) -> str:
-        return self.checkpoint.name
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return self.checkpoint.manifest.fingerprint
-
-    async def score(self, token_ids: list[int], *, priority: int) -> list[float]:
-        """Return the engine's raw logits of all rows; its errors become the service's."""
-        try:
-            return await self.engine.score(token_ids, priority=priority)
-        except engine_errors.EngineFailed as error:
-            raise EngineFailed(str(error)) from error
-        except engine_errors.EngineDead as error:
-            raise EngineDead(str(error)) from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServedTask:
-    """A task and the model that serves it."""
-
-    task: Task
-    model: Model
-
-    @property
-    def name(self) -> str:
-        return self.task.label_set.task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,32 +71,34 @@ class Classification(NamedTuple):
 class Classifier:
     """All models of the service, by the tasks they serve; used from one event loop."""
 
-    def __init__(self, models: Sequence[Model], metrics: Metrics) -> None:
-        self.models = tuple(models)
-        self.tasks = {
-            task.label_set.task: ServedTask(task=task, model=model)
-            for model in models
-            for task in model.checkpoint.manifest.tasks
-        }
+    def __init__(self, loaded: LoadedModels, metrics: Metrics) -> None:
+        self.loaded = loaded
+        """Which model a request means."""
         self._metrics = metrics
         # One thread: more would take cores from the engine.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         metrics.watch_queues(self.read_queues)
-        for served in self.tasks.values():
-            metrics.add_task(
-                served.model.name,
-                served.model.fingerprint,
-                served.task.label_set,
-                served.task.training_prior,
-            )
+        for model in loaded.all:
+            metrics.add_model(model.name, model.checkpoint.manifest.tasks)
+        self.show_models()
 
-    def find_task(self, name: str) -> ServedTask:
-        """Return the task of that name; NotFound if no checkpoint serves it."""
-        try:
-            return self.tasks[name]
-        except KeyError:
-            served = ", ".join(self.tasks)
-            raise NotFound(f"no loaded checkpoint serves this task; loaded: {served}") from None
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return self.loaded.all
+
+    @property
+    def tasks(self) -> Mapping[str, ServedTask]:
+        """By name: what answers where a request names no model."""
+        return self.loaded.defaults
+
+    def show_models(self) -> None:
+        """Tell the metrics which model answers which task by default; after every change."""
+        for model in self.models:
+            defaults = self.loaded.list_defaults(model)
+            for served in self.loaded.list_tasks(model):
+                self._metrics.show_model(
+                    model.name, model.fingerprint, served.name, served.name in defaults
+                )
 
     def read_queues(self) -> QueueDepth:
         admissions = [model.admission for model in self.models]
@@ -192,7 +149,7 @@ class Classifier:
             self._metrics.cancelled_items.inc()
             raise
         finally:
-            self._metrics.count_item(served.name, call.mode, outcome)
+            self._metrics.count_item(served.model.name, served.name, call.mode, outcome)
         self._observe(served, result)
         return result
 
@@ -248,16 +205,17 @@ class Classifier:
         return _read_scores(served.task, scores, prompt, permit.queued_s, inference_s)
 
     def _observe(self, served: ServedTask, result: Classification) -> None:
-        metrics, name = self._metrics, served.name
+        metrics = self._metrics
+        place = (served.model.name, served.name)
         metrics.stage_duration.labels("queue").observe(result.queued_s)
         metrics.stage_duration.labels("inference").observe(result.inference_s)
-        metrics.prompt_tokens.labels(name).inc(result.tokens)
-        metrics.predictions.labels(name, served.task.label_set.ids[result.best]).inc()
-        metrics.confidence.labels(name).observe(result.probabilities[result.best])
+        metrics.prompt_tokens.labels(*place).inc(result.tokens)
+        metrics.predictions.labels(*place, served.task.label_set.ids[result.best]).inc()
+        metrics.confidence.labels(*place).observe(result.probabilities[result.best])
         if needs_review(result.prediction_set, result.best):
-            metrics.needs_review.labels(name).inc()
+            metrics.needs_review.labels(*place).inc()
         if result.was_cut:
-            metrics.inputs_cut.labels(name).inc()
+            metrics.inputs_cut.labels(*place).inc()
 
 
 def order_by_length(prompts: Sequence[Prompt]) -> list[int]:

@@ -5,9 +5,13 @@ The engine's process imports this module again, as `__mp_main__`.
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from service.exit_codes import ExitCode
-from service.settings import SettingsError, read_settings
+from service.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from engine.checkpoint import Checkpoint
 
 _LOG_LEVEL = "NCAL_LOG_LEVEL"
 """By which the service tells the engine's process how much to log."""
@@ -28,6 +32,7 @@ def main(arguments: list[str]) -> ExitCode:
         keys = ApiKeys.read(settings.api_key_hashes, settings.api_key_file)
         check_exposure(settings.host, keys, allow_no_key=settings.allow_no_key)
         checkpoints = load_checkpoints(settings.checkpoint)
+        _check_names(settings, checkpoints)
         if settings.check:
             print(f"in order: {', '.join(checkpoint.name for checkpoint in checkpoints)}")
             return ExitCode.CHECKED
@@ -43,6 +48,16 @@ def main(arguments: list[str]) -> ExitCode:
     except (SettingsError, KeyFormatError, ExposureError, CheckpointError, EngineRefused) as error:
         print(f"service: {error}", file=sys.stderr)
         return ExitCode.REFUSED
+
+
+def _check_names(settings: Settings, checkpoints: "list[Checkpoint]") -> None:
+    """Raise SettingsError when a setting names a checkpoint that is not given."""
+    names = [name for each in checkpoints for name in (each.name, each.manifest.fingerprint)]
+    if settings.default_model not in (None, *names):
+        raise SettingsError(
+            "--default-model (or NCAL_DEFAULT_MODEL): names no --checkpoint; there is: "
+            + ", ".join(names)
+        )
 
 
 if __name__ == "__mp_main__":

@@ -24,11 +24,13 @@ from engine.protocol import EngineOptions
 from service.access.api_keys import ApiKeys
 from service.admission.admission import Admission
 from service.app import create_app
-from service.classifier import Classifier, Model
+from service.classifier import Classifier
 from service.exit_codes import ExitCode
 from service.http.connection import LiveConnection, make_connection_type
 from service.http.examples import EXAMPLES
 from service.http.request_context import Core
+from service.models.loaded_models import LoadedModels
+from service.models.model import Model
 from service.observability.logs import log
 from service.observability.metrics import Metrics
 from service.readiness import Readiness
@@ -155,7 +157,10 @@ class Process:
         """
         log("engine", **self._choice._asdict())
         models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
-        self._readiness.open(Classifier(models, self._metrics))
+        loaded = LoadedModels(models)
+        if self._settings.default_model:
+            loaded.set_default(loaded.find(self._settings.default_model))
+        self._readiness.open(Classifier(loaded, self._metrics))
         await self._readiness.wait_until_ready()
         # What is loaded stays: a full collection of torch's and vLLM's objects would stop
         # all requests for half a second, again and again.

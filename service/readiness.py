@@ -12,9 +12,10 @@ from collections import Counter
 from contextlib import suppress
 from functools import partial
 
-from service.classifier import Classifier, Model
+from service.classifier import Classifier
 from service.errors import Draining, EngineDead, NotReady, ServiceError
 from service.exit_codes import ExitCode
+from service.models.model import Model
 from service.observability.logs import log
 from service.observability.metrics import Metrics
 
@@ -182,7 +183,7 @@ class Readiness:
         log("draining", timeout_s=timeout_s)
         models = self.classifier.models if self.classifier else ()
         for model in models:
-            model.admission.draining.set()  # at once, not when `gather` comes to it
+            model.admission.close()  # at once, not when `gather` comes to it
             if not model.engine.is_alive:
                 model.admission.abandon()
         await asyncio.gather(*(model.admission.drain(timeout_s) for model in models))

@@ -36,6 +36,9 @@ class Options(_Form):
     `training`, that of the training data; a share for each label, `recall:0.6,identify:0.1,…`,
     which sum to 1; or `estimate`, from the items' own answers, where many come together: batches
     and whole dialogues. By default what the operator has set, or `uniform`."""
+    model: str | None = Field(default=None, max_length=256)
+    """Name or fingerprint of the loaded checkpoint that shall answer; `default`, or none, is the
+    default of the task. `GET /models` lists them."""
     raw_logits: bool = False
     """Also return the head's raw logits."""
     top_k: int | None = Field(default=None, ge=1, le=1000)
@@ -252,6 +255,8 @@ class TaskDescription(_Form):
     training_prior: dict[str, float]
     default_prior: str
     """What answers are given for where a request does not say."""
+    is_default: bool
+    """Whether this checkpoint answers the task where a request names none."""
     evaluation: dict[str, Any]
 
 

@@ -41,8 +41,11 @@ class Settings(BaseSettings):
     checkpoint: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(BUNDLED_CHECKPOINT,), min_length=1
     )
-    """Checkpoint directory; give it several times (or separated by commas) to serve several,
-    one engine each."""
+    """Checkpoint directory, or `NAME=DIRECTORY` to call it otherwise than its manifest does; give
+    it several times (or separated by commas) to serve several, one engine each."""
+    default_model: str | None = None
+    """Name or fingerprint of the checkpoint that answers where a request names none; without it
+    each task is answered by the first `checkpoint` that serves it."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)

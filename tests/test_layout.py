@@ -102,6 +102,7 @@ LAYERS = {
         "files",
         "readiness",
         "classifier",
+        "models",
         "admission",
         "access",
         "observability",

@@ -12,8 +12,8 @@ STARTS = Annotation(
 NEW_MODELS = Annotation(
     title="New model",
     expr=(
-        "count by (task, model, fingerprint) (ncal_model_info) unless "
-        "count by (task, model, fingerprint) (ncal_model_info offset 2m)"
+        "count by (task, model, fingerprint) (ncal_model_info == 1) unless "
+        "count by (task, model, fingerprint) (ncal_model_info offset 2m == 1)"
     ),
     text="{{task}}: {{model}} {{fingerprint}}",
     colour="purple",

@@ -28,10 +28,10 @@ _IN_FORCE = Row(
     panels=(
         Panel(
             title="Checkpoints",
-            description="Who answers which task, by how many replicas; two rows in a rollout.",
+            description="Who answers which task by default; two rows in a rollout.",
             kind="table",
             unit="short",
-            queries=(Query(expr="count by (task, model, fingerprint) (ncal_model_info)"),),
+            queries=(Query(expr="count by (task, model, fingerprint) (ncal_model_info == 1)"),),
         ),
         Panel(
             title="Population stability index, last day",

@@ -36,6 +36,10 @@ def _engine_died() -> EngineDead:
     return EngineDead("the engine has died; send this to another replica")
 
 
+def _dropped() -> Draining:
+    return Draining("this checkpoint is being dropped; ask again, or another one")
+
+
 class Admission:
     """A bounded, fair queue in front of the engine; used from one event loop.
 
@@ -67,8 +71,10 @@ class Admission:
         self._rate = DrainRate(least_tokens=max_running_tokens)
         self.turnover = 0
         """Changes whenever somebody who was refused might now find room."""
+        self.leaving = asyncio.Event()
+        """Set when what lasts long should end or go elsewhere; from `draining` on at the latest."""
         self.draining = asyncio.Event()
-        """Set once nothing more is admitted; what lasts long should end then."""
+        """Set once nothing more is admitted."""
         self._make_farewell: Callable[[], ServiceError] = _shutting_down
         self._idle = asyncio.Event()
         self._idle.set()
@@ -169,16 +175,26 @@ class Admission:
         What still waits after `timeout_s` leaves with Draining; what runs then is left
         to the caller.
         """
-        self.draining.set()
+        self.close()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
             self._fail_waiting()
 
+    def retire(self) -> None:
+        """Its model is to be dropped: what lasts long should go elsewhere; the rest is admitted."""
+        self._make_farewell = _dropped
+        self.leaving.set()
+
+    def close(self) -> None:
+        """Admit nothing more."""
+        self.leaving.set()
+        self.draining.set()
+
     def abandon(self) -> None:
         """The engine has died: all that waits, and all that comes, leaves with EngineDead."""
         self._make_farewell = _engine_died
-        self.draining.set()
+        self.close()
         self._fail_waiting()
 
     def _fail_waiting(self) -> None:

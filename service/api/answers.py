@@ -10,8 +10,9 @@ import orjson
 from starlette.responses import JSONResponse
 
 from contract.priors import Mix, needs_review, shift_prior
-from service.classifier import Classification, ServedTask
+from service.classifier import Classification
 from service.errors import ServiceError, to_error_document
+from service.models.model import ServedTask
 from service.schemas import ItemId, Options
 
 

@@ -19,6 +19,7 @@ from service.http.request_context import (
     cancel_on_disconnect,
     charge,
     encode,
+    find_task,
     get_core,
     get_trace,
     make_call,
@@ -104,7 +105,7 @@ async def _classify_one(request: Request, task: str) -> Response:
     options = read_options(request)
     core = get_core(request)
     classifier = core.readiness.require_classifier()
-    served = classifier.find_task(task)
+    served = find_task(request, task, options)
     mix = require_mix(served, options)
     call = make_call(request, "single")
     charge(request, items=1)
@@ -129,7 +130,7 @@ async def _classify_batch(request: Request, task: str) -> Response:
     options = read_options(request)
     core = get_core(request)
     classifier = core.readiness.require_classifier()
-    served = classifier.find_task(task)
+    served = find_task(request, task, options)
     stated = resolve_mix(served, options)
     call = make_call(request, "batch")
     kind = served.task.label_set.kind
@@ -151,7 +152,7 @@ async def _classify_batch(request: Request, task: str) -> Response:
     results: list[dict[str, Any]] = []
     for index, item in enumerate(items):
         if isinstance(item.input, ServiceError):
-            core.metrics.count_item(served.name, call.mode, item.input.slug)
+            core.metrics.count_item(served.model.name, served.name, call.mode, item.input.slug)
             outcome: Classification | ServiceError = item.input
         else:
             outcome = next(outcomes)

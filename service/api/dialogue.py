@@ -10,7 +10,7 @@ from contract.interaction import LabelledTurn, cut_windows, describe_structure
 from contract.priors import Mix, describe_mix
 from service.api.answers import JsonResponse, format_result
 from service.api.mixes import find_mix, resolve_mix
-from service.classifier import Classification, ServedTask
+from service.classifier import Classification
 from service.errors import ServiceError
 from service.http.bodies import parse_dialogue, read_form
 from service.http.direct_route import DirectRoute
@@ -19,11 +19,13 @@ from service.http.request_context import (
     cancel_on_disconnect,
     charge,
     encode,
+    find_task,
     get_core,
     get_trace,
     make_call,
     read_options,
 )
+from service.models.model import ServedTask
 from service.schemas import Dialogue, DialogueAnswer, Options
 from service.tasks import TURN_TASK
 
@@ -41,7 +43,7 @@ async def classify_dialogue(request: Request) -> Response:
     core = get_core(request)
     options = read_options(request)
     classifier = core.readiness.require_classifier()
-    served = classifier.find_task(TURN_TASK)
+    served = find_task(request, TURN_TASK, options)
     stated = resolve_mix(served, options)
     call = make_call(request, "batch")
     dialogue = await read_form(

@@ -4,10 +4,11 @@ from fastapi import APIRouter, Request
 
 from contract.inputs import Kind
 from contract.manifest import Task
-from service.classifier import Model
+from service.classifier import Classifier
 from service.errors import Internal, NotReady, Unauthorized
 from service.http.openapi import describe_errors
 from service.http.request_context import get_core
+from service.models.model import Model
 from service.schemas import (
     Labels,
     ModelDescription,
@@ -51,11 +52,14 @@ async def get_labels(request: Request) -> Labels:
 async def get_models(request: Request) -> Models:
     classifier = get_core(request).readiness.require_classifier()
     default = get_core(request).settings.default_prior
-    return Models(models=[_describe_model(model, default) for model in classifier.models])
+    return Models(
+        models=[_describe_model(classifier, model, default) for model in classifier.models]
+    )
 
 
-def _describe_model(model: Model, default_prior: str) -> ModelDescription:
+def _describe_model(classifier: Classifier, model: Model, default_prior: str) -> ModelDescription:
     manifest, admission = model.checkpoint.manifest, model.admission
+    defaults = classifier.loaded.list_defaults(model)
     return ModelDescription(
         name=model.name,
         fingerprint=model.fingerprint,
@@ -72,11 +76,14 @@ def _describe_model(model: Model, default_prior: str) -> ModelDescription:
             running_items=admission.running_items,
         ),
         parity=[proof.model_dump() for proof in manifest.parity],
-        tasks=[_describe_task(task, default_prior) for task in manifest.tasks],
+        tasks=[
+            _describe_task(task, default_prior, is_default=task.label_set.task in defaults)
+            for task in manifest.tasks
+        ],
     )
 
 
-def _describe_task(task: Task, default_prior: str) -> TaskDescription:
+def _describe_task(task: Task, default_prior: str, *, is_default: bool) -> TaskDescription:
     kind: Kind = task.label_set.kind
     return TaskDescription(
         task=task.label_set.task,
@@ -88,5 +95,6 @@ def _describe_task(task: Task, default_prior: str) -> TaskDescription:
         conformal_coverage=task.conformal_coverage,
         training_prior=dict(zip(task.label_set.ids, task.training_prior, strict=True)),
         default_prior=default_prior,
+        is_default=is_default,
         evaluation=task.evaluation,
     )

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.types import Receive, Send
@@ -17,12 +17,14 @@ from starlette.types import Receive, Send
 from contract.priors import Mix
 from contract.prompts import Prompt
 from service.api.answers import format_result
-from service.classifier import Call, Classification, ServedTask, order_by_length
+from service.api.mixes import require_mix
+from service.classifier import Call, Classification, order_by_length
 from service.errors import (
     BodyTooLarge,
     Draining,
     EngineDead,
     InvalidInput,
+    NotFound,
     RateLimited,
     ServiceError,
 )
@@ -30,6 +32,7 @@ from service.http.bodies import BatchItem, parse_batch_item, parse_json
 from service.http.json_bounds import count_item_values
 from service.http.ndjson import SSE, LineSplitter, frame_line
 from service.http.request_context import encode, get_client, get_core, get_trace
+from service.models.model import ServedTask
 from service.observability.logs import report_fault
 from service.schemas import Options
 
@@ -52,12 +55,22 @@ class StreamCall:
     """What a stream asks for."""
 
     served: ServedTask
+    """At first; what the request means may be another model later."""
     options: Options
     mix: Mix
     timeout_s: float
     """For each item, from when it was read."""
     media_type: str
     """Of the answer."""
+
+
+class _Accepted(NamedTuple):
+    """An item and who answers it."""
+
+    number: int
+    item: BatchItem
+    served: ServedTask
+    mix: Mix
 
 
 class ItemStream:
@@ -76,6 +89,8 @@ class ItemStream:
         self._trace = get_trace(request)
         self._client = get_client(request)
         self._stream = stream
+        self._served = stream.served
+        self._mix = stream.mix
         self._receive = receive
         self._send = send
         self._window = max(GROUP, WINDOW_STEPS * core.settings.max_batched_items)
@@ -122,9 +137,23 @@ class ItemStream:
             self._ending.set_result(reason)
 
     async def _watch_draining(self) -> None:
-        admission = self._stream.served.model.admission
-        await admission.draining.wait()
-        self._end(admission.farewell.slug)
+        while True:
+            admission = self._served.model.admission
+            await admission.leaving.wait()
+            if not self._follow() or self._served.model.admission is admission:
+                return self._end(admission.farewell.slug)
+
+    def _follow(self) -> bool:
+        """Let the model that the request now means answer; False when that is none."""
+        name = self._served.name
+        try:
+            served = self._classifier.loaded.find_task(name, self._stream.options.model)
+        except NotFound:  # it was named, and has been dropped
+            return False
+        if served is not self._served:
+            self._served = served
+            self._mix = require_mix(served, self._stream.options)
+        return True
 
     async def _take_in(self) -> None:
         try:
@@ -170,21 +199,32 @@ class ItemStream:
             deadline=time.monotonic() + self._stream.timeout_s,
             wait_for_room=True,
         )
-        inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]
-        prompts = await encode(self._request, self._stream.served, inputs)
-        accepted: list[tuple[int, BatchItem]] = []
-        for item in items:
-            index = self._items
-            self._items += 1
-            self._open += 1
-            if isinstance(item.input, ServiceError):
-                self._metrics.count_item(self._stream.served.name, "stream", item.input.slug)
-                self._answer(index, item, item.input)
-            else:
-                accepted.append((index, item))
-        for place in order_by_length(prompts):
-            index, item = accepted[place]
-            self._tasks.create_task(self._classify(index, item, prompts[place], call))
+        if not self._follow():
+            return self._end(Draining.slug)
+        served, mix = self._served, self._mix
+        with served.model.holders.hold():
+            inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]
+            prompts = await encode(self._request, served, inputs)
+            accepted: list[_Accepted] = []
+            for item in items:
+                accepted_item = _Accepted(self._items, item, served, mix)
+                self._items += 1
+                self._open += 1
+                if isinstance(item.input, ServiceError):
+                    count = self._metrics.count_item
+                    count(served.model.name, served.name, "stream", item.input.slug)
+                    self._answer(accepted_item, item.input)
+                else:
+                    accepted.append(accepted_item)
+            for place in order_by_length(prompts):
+                self._start(accepted[place], prompts[place], call)
+
+    def _start(self, item: _Accepted, prompt: Prompt, call: Call) -> None:
+        holders = item.served.model.holders
+        holders.enter()
+        task = self._tasks.create_task(self._classify(item, prompt, call))
+        # Not in the task: one that is cancelled before it begins never comes to its end.
+        task.add_done_callback(lambda _: holders.leave())
 
     def _parse(self, line: bytes | None) -> BatchItem:
         if line is None:
@@ -194,24 +234,24 @@ class ItemStream:
             data = parse_json(line, self._settings, max_values=self._max_values)
         except InvalidInput as error:
             return BatchItem(None, error)
-        return parse_batch_item(self._stream.served.task.label_set.kind, data, self._settings)
+        return parse_batch_item(self._served.task.label_set.kind, data, self._settings)
 
-    async def _classify(self, index: int, item: BatchItem, prompt: Prompt, call: Call) -> None:
+    async def _classify(self, item: _Accepted, prompt: Prompt, call: Call) -> None:
         try:
-            result = await self._classifier.classify(self._stream.served, prompt, call)
+            result = await self._classifier.classify(item.served, prompt, call)
         except ServiceError as error:
             if isinstance(error, EngineDead | Draining):
                 self._end(error.slug)
-            self._answer(index, item, error)
+            self._answer(item, error)
         except Exception as error:  # the stream outlives a fault of ours in one item
-            self._answer(index, item, report_fault(error, request_id=self._trace.request_id))
+            self._answer(item, report_fault(error, request_id=self._trace.request_id))
         else:
             self._trace.add(result)
-            self._answer(index, item, result)
+            self._answer(item, result)
 
-    def _answer(self, index: int, item: BatchItem, outcome: Classification | ServiceError) -> None:
-        stream = self._stream
-        result = format_result(index, item.id, stream.served, outcome, stream.options, stream.mix)
+    def _answer(self, item: _Accepted, outcome: Classification | ServiceError) -> None:
+        options = self._stream.options
+        result = format_result(item.number, item.item.id, item.served, outcome, options, item.mix)
         self._ok += result["status"] == "ok"
         self._lines.append(self._frame(result, "result"))
         self._has_lines.set()

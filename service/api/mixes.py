@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from contract.estimation import estimate_mix
 from contract.priors import Mix, PriorError, resolve_prior
-from service.classifier import Classification, ServedTask
+from service.classifier import Classification
 from service.errors import InvalidInput, Reason, ServiceError
+from service.models.model import ServedTask
 from service.schemas import Options
 
 

@@ -77,7 +77,9 @@ async def stream_task(request: Request) -> Response:
 def _open_stream(request: Request, task: str) -> Response:
     core = get_core(request)
     options = read_options(request)
-    served = core.readiness.require_classifier().find_task(task)
+    classifier = core.readiness.require_classifier()
+    # Not kept: a stream goes on with another model when this one is dropped.
+    served = classifier.loaded.find_task(task, options.model)
     mix = require_mix(served, options)
     check_media_type(request, NDJSON, _JSON_LINES)
     served.model.admission.check_open()

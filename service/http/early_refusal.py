@@ -101,6 +101,8 @@ class EarlyRefusal:
         proxies = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
         self._forward = ProxyHeadersMiddleware(_end, trusted_hosts=proxies)
         self._places: dict[bytes, _Place] = {}
+        self._version = -1
+        """Of the loaded models that these places are of."""
         self._refused: dict[str, Counter[str]] = {}
         """Not in the log yet: by route, how many of whom."""
 
@@ -133,8 +135,11 @@ class EarlyRefusal:
         return answer
 
     def _find_place(self, target: bytes) -> _Place | None:
-        if not self._places and self._readiness.classifier is not None:
-            for name, served in self._readiness.classifier.tasks.items():
+        classifier = self._readiness.classifier
+        if classifier is not None and classifier.loaded.version != self._version:
+            self._version = classifier.loaded.version
+            self._places.clear()
+            for name, served in classifier.tasks.items():
                 path, admission = find_path(served.task), served.model.admission
                 self._places[path.encode()] = _Place(path, admission)
                 by_task = TASK_ROUTE.format(task=name).encode()

@@ -15,9 +15,10 @@ from starlette.types import Receive
 from contract.inputs import AnyInput
 from contract.prompts import Prompt
 from service.access.rate_limit import Client
-from service.classifier import Call, ServedTask
+from service.classifier import Call
 from service.errors import InvalidInput, Reason
 from service.http.bodies import parse_form
+from service.models.model import Model, ServedTask
 from service.observability.metrics import Metrics, Mode
 from service.observability.telemetry import Trace
 from service.readiness import Readiness
@@ -44,6 +45,23 @@ def get_trace(connection: HTTPConnection) -> Trace:
 
 def get_client(connection: HTTPConnection) -> Client:
     return cast(Client, connection.state.client)
+
+
+def find_task(connection: HTTPConnection, task: str, options: Options) -> ServedTask:
+    """Return the task at the checkpoint that the request means, which is kept until it ends.
+
+    Raises NotFound, with what there is, or NotReady.
+    """
+    loaded = get_core(connection).readiness.require_classifier().loaded
+    served = loaded.find_task(task, options.model)
+    keep(connection, served.model)
+    return served
+
+
+def keep(connection: HTTPConnection, model: Model) -> None:
+    """Let a model be dropped only when this request has ended."""
+    model.holders.enter()
+    get_trace(connection).at_end.append(model.holders.leave)
 
 
 def charge(connection: HTTPConnection, *, items: int) -> None:

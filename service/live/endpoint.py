@@ -9,7 +9,7 @@ from service.access.identification import LIVE_PROTOCOL, make_refusal
 from service.access.slots import Slots
 from service.api.mixes import require_mix
 from service.errors import ServiceError
-from service.http.request_context import get_client, get_core, read_options
+from service.http.request_context import find_task, get_client, get_core, read_options
 from service.live.session import Session
 from service.tasks import TURN_TASK
 
@@ -23,7 +23,7 @@ async def classify_live(websocket: WebSocket) -> None:
     slots = cast(Slots, websocket.app.state.live_slots)
     try:
         options = read_options(websocket)
-        served = core.readiness.require_classifier().find_task(TURN_TASK)
+        served = find_task(websocket, TURN_TASK, options)
         mix = require_mix(served, options)
         served.model.admission.check_open()
         with slots.take(get_client(websocket).name):

@@ -12,7 +12,7 @@ from contract.inputs import Turn
 from contract.priors import Mix
 from contract.prompts import Prompt
 from service.api.answers import format_answer
-from service.classifier import Call, ServedTask
+from service.classifier import Call
 from service.errors import (
     NOT_TAKEN,
     Draining,
@@ -41,6 +41,7 @@ from service.live.messages import (
     TurnMessage,
     parse_message,
 )
+from service.models.model import ServedTask
 from service.observability.logs import log, report_fault
 from service.schemas import Options
 
@@ -143,7 +144,7 @@ class Session:
 
     async def _watch_draining(self) -> None:
         admission = self._served.model.admission
-        await admission.draining.wait()
+        await admission.leaving.wait()
         slug = admission.farewell.slug
         await self._inbox.put(
             _Close(CLOSE_GOING_AWAY if slug == Draining.slug else CLOSE_FAULT, slug)

@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from contract.labels import LabelSet
+from contract.manifest import Task
 from service import __version__
 from service.errors import HTTP_STATUS
 
@@ -77,7 +77,7 @@ class Metrics:
         self.items = Counter(
             "ncal_items_total",
             "Items by outcome: ok or the type of the error.",
-            ["task", "mode", "outcome"],
+            ["model", "task", "mode", "outcome"],
             registry=registry,
         )
         self.errors = Counter("ncal_errors_total", "Errors by type.", ["type"], registry=registry)
@@ -110,37 +110,40 @@ class Metrics:
     def _add_task_metrics(self) -> None:
         registry = self.registry
         self.prompt_tokens = Counter(
-            "ncal_prompt_tokens_total", "Prompt tokens computed.", ["task"], registry=registry
+            "ncal_prompt_tokens_total",
+            "Prompt tokens computed.",
+            ["model", "task"],
+            registry=registry,
         )
         self.predictions = Counter(
             "ncal_predictions_total",
             "Predictions by label.",
-            ["task", "label"],
+            ["model", "task", "label"],
             registry=registry,
         )
         self.confidence = Histogram(
             "ncal_prediction_confidence",
             "Probability of the predicted label, uniform prior.",
-            ["task"],
+            ["model", "task"],
             buckets=_SHARE_BUCKETS,
             registry=registry,
         )
         self.needs_review = Counter(
             "ncal_needs_review_total",
             "Predictions whose set holds not just their label, uniform prior.",
-            ["task"],
+            ["model", "task"],
             registry=registry,
         )
         self.inputs_cut = Counter(
             "ncal_inputs_cut_total",
             "Inputs that were too long and were cut.",
-            ["task"],
+            ["model", "task"],
             registry=registry,
         )
         self.training_prior = Gauge(
             "ncal_training_prior",
             "Share of a label in the training data.",
-            ["task", "label"],
+            ["model", "task", "label"],
             registry=registry,
         )
 
@@ -163,7 +166,7 @@ class Metrics:
         )
         self.model_info = Gauge(
             "ncal_model_info",
-            "1 for each task of a loaded checkpoint.",
+            "For each task of a loaded checkpoint: 1 where it answers by default, else 0.",
             ["model", "fingerprint", "task"],
             registry=registry,
         )
@@ -207,20 +210,22 @@ class Metrics:
             self.http_requests.labels(route, method, status)
         self.http_duration.labels(route, method)
 
-    def add_task(
-        self, model: str, fingerprint: str, labels: LabelSet, training_prior: Sequence[float]
-    ) -> None:
-        """Create the series of a task."""
-        task = labels.task
-        self.model_info.labels(model, fingerprint, task).set(1)
-        for label, share in zip(labels.ids, training_prior, strict=True):
-            self.predictions.labels(task, label)
-            self.training_prior.labels(task, label).set(share)
-        for mode, outcome in product(MODES, ("ok", *_SERVER_ERRORS)):
-            self.items.labels(task, mode, outcome)
-        for metric in (self.prompt_tokens, self.needs_review, self.inputs_cut):
-            metric.labels(task)
-        self.confidence.labels(task)
+    def add_model(self, model: str, tasks: Sequence[Task]) -> None:
+        """Create the series of a model."""
+        for task in tasks:
+            place = (model, task.label_set.task)
+            for label, share in zip(task.label_set.ids, task.training_prior, strict=True):
+                self.predictions.labels(*place, label)
+                self.training_prior.labels(*place, label).set(share)
+            for mode, outcome in product(MODES, ("ok", *_SERVER_ERRORS)):
+                self.items.labels(*place, mode, outcome)
+            for metric in (self.prompt_tokens, self.needs_review, self.inputs_cut):
+                metric.labels(*place)
+            self.confidence.labels(*place)
+
+    def show_model(self, model: str, fingerprint: str, task: str, is_default: bool) -> None:
+        """Say whether a model answers a task by default."""
+        self.model_info.labels(model, fingerprint, task).set(is_default)
 
     def add_engine(self, model: str, collectors: Collector | None) -> None:
         """Show an engine as down while it loads, and its own metrics beside ours."""
@@ -249,9 +254,9 @@ class Metrics:
         self.http_requests.labels(route, method, status).inc()
         self.http_duration.labels(route, method).observe(duration_s)
 
-    def count_item(self, task: str, mode: Mode, outcome: str) -> None:
+    def count_item(self, model: str, task: str, mode: Mode, outcome: str) -> None:
         """Count an item by how it ended; errors of single items are counted as requests."""
-        self.items.labels(task, mode, outcome).inc()
+        self.items.labels(model, task, mode, outcome).inc()
         if mode != "single" and outcome not in ("ok", "cancelled"):
             self.count_error(outcome)
 

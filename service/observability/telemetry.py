@@ -59,6 +59,8 @@ class Trace:
     """Longest of the items."""
     inference_s: float = 0.0
     """Longest of the items."""
+    at_end: list[Callable[[], None]] = field(default_factory=list)
+    """Called when the request, or the WebSocket, is over."""
 
     def add(self, work: Work) -> None:
         """Count an item that was classified."""
@@ -118,9 +120,13 @@ class Telemetry:
         state = scope.setdefault("state", {})
         state["trace"] = trace
         state["request_id"] = trace.request_id
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        await self._answer(scope, receive, send, trace)
+        try:
+            if scope["type"] != "http":
+                return await self._app(scope, receive, send)
+            await self._answer(scope, receive, send, trace)
+        finally:
+            for end in trace.at_end:
+                end()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
         async def send_traced(message: Message) -> None:

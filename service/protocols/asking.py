@@ -8,8 +8,8 @@ from starlette.requests import Request
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
 from contract.priors import shift_prior
 from service.api.mixes import require_mix
-from service.classifier import Classification, Classifier, ServedTask
-from service.errors import InvalidInput, NotFound, Reason, ServiceError
+from service.classifier import Classification
+from service.errors import InvalidInput, Reason, ServiceError
 from service.http.bodies import check_limits, parse_form, read_json
 from service.http.request_context import (
     cancel_on_disconnect,
@@ -17,51 +17,41 @@ from service.http.request_context import (
     encode,
     get_core,
     get_trace,
+    keep,
     make_call,
 )
+from service.models.model import ServedTask
 from service.schemas import Options
 from service.settings import Settings
 
-DEFAULT_MODEL = "default"
 _SPEAKERS = {
     **dict.fromkeys(("teacher", "tutor", "t", "师", "老师", "教师"), "teacher"),
     **dict.fromkeys(("student", "pupil", "s", "生", "学生"), "student"),
 }
-_LEAST_PREFIX = 12
-"""Digits of a fingerprint that name a model; fewer might soon name two."""
 
 
-def find_tasks(classifier: Classifier, model: str | None) -> list[ServedTask]:
-    """Return the tasks that a `model` of a foreign protocol names.
+def find_tasks(request: Request, model: str | None) -> list[ServedTask]:
+    """Return the tasks that a `model` of a foreign protocol names; NotFound lists what there is.
 
-    It is a checkpoint's name or fingerprint (whole, or its first digits), a task's name, or
-    both as `NAME/TASK`; none, or `default`, names all tasks. NotFound lists what there is.
+    Their models are kept until the request ends.
     """
-    served = list(classifier.tasks.values())
-    if model is None or model in ("", DEFAULT_MODEL):
-        return served
-    name, _, task = model.rpartition("/")
-    found = [each for each in served if each.name == task and (not name or _is_of(each, name))]
-    found = found or [each for each in served if _is_of(each, model)]
-    if not found:
-        raise NotFound(f"`model` names nothing that is loaded; there is: {list_models(classifier)}")
+    loaded = get_core(request).readiness.require_classifier().loaded
+    found = loaded.find_tasks(model or request.query_params.get("model"))
+    for served in found:
+        keep(request, served.model)
     return found
 
 
-def find_task(classifier: Classifier, model: str | None, kind: Kind) -> ServedTask:
+def find_task(request: Request, model: str | None, kind: Kind) -> ServedTask:
     """Return the one task that is asked; items of `kind` decide where `model` names several."""
-    found = find_tasks(classifier, model)
+    found = find_tasks(request, model)
     fitting = [each for each in found if each.task.label_set.kind == kind]
     if len(found) == 1:
         return found[0]
     if len(fitting) == 1:
         return fitting[0]
-    raise refuse("model", f"say which task is asked; there is: {list_models(classifier)}")
-
-
-def list_models(classifier: Classifier) -> str:
-    """Return all tasks as `NAME/TASK`, for messages."""
-    return ", ".join(f"{each.model.name}/{each.name}" for each in classifier.tasks.values())
+    loaded = get_core(request).readiness.require_classifier().loaded
+    raise refuse("model", f"say which task is asked; there is: {loaded.describe()}")
 
 
 def refuse(field: str, reason: str) -> InvalidInput:
@@ -70,7 +60,9 @@ def refuse(field: str, reason: str) -> InvalidInput:
 
 async def read_body(request: Request) -> Any:
     """Return the parsed body; its limits are those of our own endpoints."""
-    settings = get_core(request).settings
+    core = get_core(request)
+    core.readiness.require_classifier()  # before the body is read
+    settings = core.settings
     return await read_json(request, settings, make_call(request, "single").deadline)
 
 
@@ -160,10 +152,3 @@ def _read_line(line: str, field: str) -> dict[str, str]:
     if not mark or role is None:
         raise refuse(field, "each line must begin with who speaks: `teacher: …` or `student: …`")
     return {"speaker": role, "text": text}
-
-
-def _is_of(served: ServedTask, name: str) -> bool:
-    fingerprint = served.model.fingerprint
-    return name == served.model.name or (
-        len(name) >= _LEAST_PREFIX and fingerprint.startswith(name)
-    )

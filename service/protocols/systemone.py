@@ -11,13 +11,14 @@ from fastapi import Request
 from starlette.responses import Response
 
 from contract.inputs import AnyInput, Kind
+from engine.checkpoint import DEFAULT_NAME
 from service.api.answers import JsonResponse
-from service.classifier import Classification, Classifier, Model, ServedTask
+from service.classifier import Classification, Classifier
 from service.errors import InvalidInput, Reason
 from service.http.bodies import parse_form, parse_item
 from service.http.request_context import get_core
+from service.models.model import Model, ServedTask
 from service.protocols.asking import (
-    DEFAULT_MODEL,
     classify_all,
     find_tasks,
     read_body,
@@ -39,7 +40,7 @@ async def ask(request: Request) -> Response:
     core = get_core(request)
     classifier = core.readiness.require_classifier()
     asked = parse_form(SystemOneRequest, await read_body(request))
-    tasks = find_tasks(classifier, asked.model)
+    tasks = find_tasks(request, asked.model)
     readings = _read_questions(classifier, tasks, asked)
     inputs = {
         served.name: (served, _read_state(served, asked.state, core.settings))
@@ -63,8 +64,8 @@ async def ask(request: Request) -> Response:
 
 async def list_models(request: Request) -> Response:
     classifier = get_core(request).readiness.require_classifier()
-    first = classifier.models[0]
-    cards = [_describe(DEFAULT_MODEL, first, "All tasks that are served.")]
+    first = next(iter(classifier.tasks.values())).model
+    cards = [_describe(DEFAULT_NAME, first, "All tasks that are served.")]
     for model in classifier.models:
         tasks = [task.label_set for task in model.checkpoint.manifest.tasks]
         names = "; ".join(f"{each.name}: {', '.join(each.ids)}" for each in tasks)

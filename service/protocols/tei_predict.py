@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from starlette.responses import Response
 
 from service.api.answers import JsonResponse
-from service.classifier import Classification, ServedTask
+from service.classifier import Classification
 from service.errors import BodyTooLarge
 from service.http.bodies import parse_form
 from service.http.request_context import get_core
+from service.models.model import ServedTask
 from service.protocols.asking import classify_all, find_task, read_body, read_text, refuse
 
 
@@ -57,9 +58,8 @@ class PredictResponse(RootModel[list[Prediction] | list[list[Prediction]]]):
 
 async def predict(request: Request) -> Response:
     core = get_core(request)
-    classifier = core.readiness.require_classifier()
     asked = parse_form(PredictRequest, await read_body(request))
-    served = find_task(classifier, asked.model or request.query_params.get("model"), "problem")
+    served = find_task(request, asked.model, "problem")
     texts, is_batch = _read_inputs(asked.inputs)
     inputs = [
         read_text(served, text, core.settings, f"inputs.{index}")

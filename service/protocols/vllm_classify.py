@@ -14,9 +14,10 @@ from starlette.responses import Response
 
 from contract.inputs import AnyInput
 from service.api.answers import JsonResponse
-from service.classifier import Classification, ServedTask
+from service.classifier import Classification
 from service.http.bodies import parse_form
 from service.http.request_context import get_core
+from service.models.model import ServedTask
 from service.protocols.asking import classify_all, find_task, read_body, read_dialogue, read_text
 
 PATHS = ("/classify", "/v1/classify")
@@ -82,14 +83,13 @@ class ClassifyResponse(_Form):
 
 async def classify(request: Request) -> Response:
     core = get_core(request)
-    classifier = core.readiness.require_classifier()
     asked = parse_form(ClassifyRequest, await read_body(request))
     if asked.messages is not None:
-        served = find_task(classifier, asked.model, "dialogue-turn")
+        served = find_task(request, asked.model, "dialogue-turn")
         turns = [{"speaker": _SPEAKERS[m.role], "text": m.content} for m in asked.messages]
         inputs: list[AnyInput] = [read_dialogue(served, turns, core.settings, "messages")]
     else:
-        served = find_task(classifier, asked.model, "problem")
+        served = find_task(request, asked.model, "problem")
         texts = [asked.input] if isinstance(asked.input, str) else asked.input or []
         inputs = [
             read_text(served, text, core.settings, f"input.{index}")

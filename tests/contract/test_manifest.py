@@ -15,7 +15,7 @@ from contract.manifest import (
     WEIGHTS_NAME,
     CheckpointError,
     Task,
-    check_disjoint,
+    check_labels_agree,
     hash_file,
     read_manifest,
     write_manifest,
@@ -134,12 +134,14 @@ def test_malformed_manifests_name_the_field(checkpoint: Path) -> None:
         read_manifest(checkpoint)
 
 
-def test_two_checkpoints_must_not_claim_one_task() -> None:
+def test_two_checkpoints_must_mean_the_same_labels_by_one_task() -> None:
     problems = make_manifest(name="problems", tasks=[make_task()])
     turns = make_manifest(name="turns", tasks=[make_task(IRF)])
-    check_disjoint([problems, turns])
-    with pytest.raises(CheckpointError, match="turns and both both serve task 'irf'"):
-        check_disjoint([problems, turns, make_manifest(name="both", tasks=[make_task(IRF)])])
+    both = make_manifest(name="both", tasks=[make_task(temperature=1.0), make_task(IRF, 7)])
+    check_labels_agree([problems, turns, both])
+    fewer = IRF.model_copy(update={"labels": IRF.labels[:-1]})
+    with pytest.raises(CheckpointError, match=r"turns \(.*\) and fewer \(.*'irf' with different"):
+        check_labels_agree([turns, make_manifest(name="fewer", tasks=[make_task(fewer)])])
 
 
 @pytest.mark.parametrize(

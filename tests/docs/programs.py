@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from engine.checkpoint import split_place
 from labelling.arguments import parse_arguments
 from labelling.ask import parse_arguments as parse_ask
 from ncal.programs import PROGRAMS
@@ -134,7 +135,8 @@ def _parse_ask(arguments: list[str]) -> list[str]:
 
 def _parse_service(arguments: list[str]) -> list[str]:
     settings = read_settings(arguments)
-    names = [path.as_posix() for path in settings.checkpoint if not path.is_absolute()]
+    directories = [split_place(place)[1] for place in settings.checkpoint]
+    names = [path.as_posix() for path in directories if not path.is_absolute()]
     return [missing for name in names if (missing := find_missing(name))]
 
 

@@ -18,8 +18,10 @@ from engine.choice import EngineChoice
 from engine.errors import EngineDead
 from service.access.api_keys import ApiKeys
 from service.app import create_app
-from service.classifier import Classifier, Model
+from service.classifier import Classifier
 from service.http.request_context import Core
+from service.models.loaded_models import LoadedModels
+from service.models.model import Model
 from service.observability.metrics import Metrics
 from service.process import make_admission
 from service.readiness import Readiness
@@ -146,7 +148,10 @@ async def run_fake_service(
     made = [make_model(manifest, settings) for manifest in manifests or (make_manifest(),)]
     for model, _ in made:
         metrics.add_engine(model.name, None)
-    classifier = Classifier([model for model, _ in made], metrics)
+    loaded = LoadedModels(model for model, _ in made)
+    if settings.default_model:
+        loaded.set_default(loaded.find(settings.default_model))
+    classifier = Classifier(loaded, metrics)
     readiness.open(classifier)
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:

@@ -148,14 +148,45 @@ def test_a_check_ends_before_anything_is_started(
     assert "manifest.json" in capsys.readouterr().err
 
 
-def test_two_checkpoints_must_not_share_a_task_or_a_name(tmp_path: Path) -> None:
+def test_two_checkpoints_of_one_task_need_two_names(tmp_path: Path) -> None:
+    one, two = write_checkpoint(tmp_path / "a"), write_checkpoint(tmp_path / "b")
+    with pytest.raises(CheckpointError, match=r"are called example; .* --checkpoint NAME="):
+        load_checkpoints([one, two])
+    old, new = load_checkpoints([one, Path(f"next={two}")])
+    assert (old.name, new.name, new.directory) == ("example", "next", two)
+    with pytest.raises(CheckpointError, match="the same checkpoint"):
+        load_checkpoints([one, Path(f"next={one}")])
+    with pytest.raises(CheckpointError, match="can be called 'default'"):
+        load_checkpoints([Path(f"default={one}")])
+
+
+def test_a_directory_with_a_sign_in_its_name_is_no_alias(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "rate=0.1")
+    (checkpoint,) = load_checkpoints([folder])
+    assert (checkpoint.name, checkpoint.directory) == ("example", folder)
+
+
+def test_two_checkpoints_must_mean_the_same_labels(tmp_path: Path) -> None:
     one = write_checkpoint(tmp_path / "a")
-    with pytest.raises(CheckpointError, match="both serve task 'timss'"):
-        load_checkpoints([one, write_checkpoint(tmp_path / "b", name="other")])
-    irf = IRF.model_copy(update={"task": "moves"})
-    other = write_checkpoint(tmp_path / "c", tasks=[make_task(irf)])
-    with pytest.raises(CheckpointError, match="the same name"):
+    fewer = IRF.model_copy(update={"labels": IRF.labels[:-1]})
+    other = write_checkpoint(tmp_path / "b", name="other", tasks=[make_task(fewer)])
+    with pytest.raises(CheckpointError, match="serve task 'irf' with different labels"):
         load_checkpoints([one, other])
+
+
+def test_a_default_must_be_one_of_the_checkpoints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = write_checkpoint(tmp_path / "a")
+    two = f"next={write_checkpoint(tmp_path / 'b')}"
+    given = ["--check", "--checkpoint", str(one), "--checkpoint", two, "--default-model"]
+    fingerprint = load_checkpoints([one])[0].manifest.fingerprint
+    for named in ("next", "example", fingerprint):
+        assert main([*given, named]) == ExitCode.CHECKED
+    capsys.readouterr()
+    assert main([*given, "nextt"]) == ExitCode.REFUSED
+    said = capsys.readouterr().err
+    assert "--default-model" in said and "example" in said and "next" in said
 
 
 def test_a_host_that_cannot_be_bound_names_the_remedy() -> None:

@@ -261,10 +261,11 @@ async def test_metrics_count_what_happened() -> None:
         assert name.startswith("ncal_http") or key in before, f"{key} does not exist from the start"
         return after[key] - before.get(key, 0.0)
 
-    assert grown("ncal_items_total", task="timss", mode="single", outcome="ok") == 1
-    assert grown("ncal_items_total", task="timss", mode="batch", outcome="ok") == 2
-    key = 'ncal_items_total{"mode": "batch", "outcome": "invalid-input", "task": "timss"}'
-    assert after[key] == 1
+    task = {"model": "example", "task": "timss"}
+    assert grown("ncal_items_total", **task, mode="single", outcome="ok") == 1
+    assert grown("ncal_items_total", **task, mode="batch", outcome="ok") == 2
+    wrong = task | {"mode": "batch", "outcome": "invalid-input"}
+    assert after["ncal_items_total" + json.dumps(wrong, sort_keys=True)] == 1
     assert grown("ncal_errors_total", type="invalid-input") == 2
     assert grown("ncal_errors_total", type="not-found") == 1
     route = {"route": "/classify/problem", "method": "POST"}
@@ -273,14 +274,15 @@ async def test_metrics_count_what_happened() -> None:
     assert grown("ncal_http_request_duration_seconds_count", **route) == 2
     assert grown("ncal_http_requests_total", route="unmatched", method="GET", status="404") == 1
     assert grown("ncal_request_items_sum", mode="batch") == 3
-    assert grown("ncal_inputs_cut_total", task="timss") == 1
+    assert grown("ncal_inputs_cut_total", **task) == 1
     tokens = sum(map(len, service.engine.scored))
-    assert grown("ncal_prompt_tokens_total", task="timss") == tokens
-    assert grown("ncal_predictions_total", task="timss", label=label) >= 1
-    assert grown("ncal_prediction_confidence_count", task="timss") == 3
+    assert grown("ncal_prompt_tokens_total", **task) == tokens
+    assert grown("ncal_predictions_total", **task, label=label) >= 1
+    assert grown("ncal_prediction_confidence_count", **task) == 3
     for stage in ("queue", "tokenize", "inference"):
         assert grown("ncal_stage_duration_seconds_count", stage=stage) == 3
-    assert after['ncal_training_prior{"label": "recall", "task": "timss"}'] == pytest.approx(1 / 28)
+    prior = "ncal_training_prior" + json.dumps(task | {"label": "recall"}, sort_keys=True)
+    assert after[prior] == pytest.approx(1 / 28)
     info = {"model": "example", "fingerprint": make_manifest().fingerprint, "task": "irf"}
     assert after["ncal_model_info" + json.dumps(info, sort_keys=True)] == 1
     assert after["ncal_build_info" + json.dumps({"engine": "none", "version": __version__})] == 1
@@ -295,7 +297,7 @@ async def test_what_alerts_count_exists_before_the_first_error() -> None:
         paths = {path for path in posted if not path.startswith("/files")}  # they label nothing
     slugs = {error.slug for error, status in HTTP_STATUS.items() if status >= 500}
     for task, mode, slug in product(("timss", "irf"), MODES, slugs):
-        labels = {"task": task, "mode": mode, "outcome": slug}
+        labels = {"model": "example", "task": task, "mode": mode, "outcome": slug}
         assert series["ncal_items_total" + json.dumps(labels, sort_keys=True)] == 0.0
     assert "/classify/problem" in paths and len(paths) >= 10
     for path, status in product(paths, ("200", "500", "503", "504")):

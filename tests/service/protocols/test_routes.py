@@ -62,7 +62,8 @@ async def test_items_are_counted_in_the_same_metrics() -> None:
         for path, body in BODIES.items():
             assert (await service.client.post(path, json=body)).status_code == 200
         text = (await service.client.get("/metrics")).text
-    assert 'ncal_items_total{mode="single",outcome="ok",task="timss"} 4.0' in text
+    counted = 'ncal_items_total{mode="single",model="example",outcome="ok",task="timss"} 4.0'
+    assert counted in text
 
 
 async def test_an_operator_chooses_which_protocols_are_spoken() -> None:

@@ -21,10 +21,12 @@ export function forgetTasks() {
 
 function join(labelSets, models) {
   return labelSets.map((set) => {
-    const model = models.find((each) => each.tasks.some((task) => task.task === set.task));
+    const serving = models.filter((each) => each.tasks.some((task) => task.task === set.task));
+    const model = serving.find((each) => each.tasks.some((task) => task.task === set.task && task.is_default));
+    const others = serving.filter((each) => each !== model);
     const described = model.tasks.find((task) => task.task === set.task);
     const groups = [...new Set(set.labels.map((label) => label.group))];
-    return { ...set, described, model, groups, ids: set.labels.map((label) => label.id) };
+    return { ...set, described, model, others, groups, ids: set.labels.map((label) => label.id) };
   });
 }
 

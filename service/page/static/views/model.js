@@ -18,7 +18,7 @@ export function draw(main, tasks) {
 }
 
 function makeTaskSection(task, redraw) {
-  const { model, described } = task;
+  const { model, described, others } = task;
   const modes = Object.keys(described.evaluation);
   const mode = state.modes[task.task] ?? modes[0];
   const evaluation = described.evaluation[mode];
@@ -29,7 +29,8 @@ function makeTaskSection(task, redraw) {
     h("dl", { class: "figures" },
       makeFact(t("model.name"), model.name), makeFact(t("model.fingerprint"), h("code", {}, model.fingerprint)),
       makeFact(t("model.created"), model.created), makeFact(t("model.base"), model.base_model),
-      makeFact(t("model.engine"), model.engine)),
+      makeFact(t("model.engine"), model.engine),
+      others.length > 0 && makeFact(t("model.others"), others.map((each) => `${each.name} (${each.fingerprint})`).join(", "))),
     evaluation ? makeEvaluation(task, modes, mode, evaluation, redraw)
       : [makeLabelTable(task, listFigures(task, null)), h("p", { class: "notice" }, t("model.unmeasured"))]);
 }

@@ -94,7 +94,7 @@ export default {
 
   "model.title": "What can this model do?",
   "model.lead": "Every label with its definition, how often the model is right, and what it must not be used for.",
-  "model.name": "Model", "model.fingerprint": "Version (fingerprint)", "model.created": "Made", "model.base": "Based on", "model.engine": "Engine",
+  "model.name": "Model", "model.fingerprint": "Version (fingerprint)", "model.created": "Made", "model.base": "Based on", "model.engine": "Engine", "model.others": "Also loaded",
   "model.unmeasured": "This model tells no measured quality.",
   "model.quality": "Measured on {items} texts that the model had not seen", "model.accuracy": "Right answers",
   "model.recall": "Mean recall", "model.f1": "Mean F1", "model.kappa": "Cohen’s kappa", "model.ece": "Calibration error",

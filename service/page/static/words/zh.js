@@ -94,7 +94,7 @@ export default {
 
   "model.title": "这个模型能做什么？",
   "model.lead": "每个标签及其定义，模型有多常正确，以及不应该用来做什么。",
-  "model.name": "模型", "model.fingerprint": "版本（指纹）", "model.created": "制作日期", "model.base": "基础模型", "model.engine": "引擎",
+  "model.name": "模型", "model.fingerprint": "版本（指纹）", "model.created": "制作日期", "model.base": "基础模型", "model.engine": "引擎", "model.others": "另已加载",
   "model.unmeasured": "这个模型没有给出测量结果。",
   "model.quality": "在模型没有见过的 {items} 条文本上测得", "model.accuracy": "准确率",
   "model.recall": "宏平均召回率", "model.f1": "宏平均 F1", "model.kappa": "Cohen’s kappa", "model.ece": "校准误差",

@@ -15,9 +15,11 @@ from tables.table import Limits, Row, Table, check_size, map_cells, spell
 from tables.whole_file import open_whole
 
 _TURN = re.compile(
-    r"(?:\[[\d:., >-]+\]\s*)?(?!\d+\s*[:：])([^\s:：\[\]][^:：\t]{0,39}?)\s*[:：](?!//)\s*(.*)"
+    r"(?:\[[\d:., >-]+\]\s*)?(?!\d+\s*[:：])"
+    r"([^\s:：\[\]](?:[^:：\t]{0,38}[^\s:：])?)\s*+[:：](?!//)\s*(.*)"
 )
-"""A stamp of time in brackets may stand before the name, which is no number."""
+"""A stamp of time in brackets may stand before the name, which is no number. It reads a line of
+nothing but spaces once: lines come from strangers too."""
 _NOTE = re.compile(r"\t\[[^\t]*\]$")
 HEADER = ("speaker", "text")
 
@@ -33,6 +35,16 @@ def split_turn(line: str) -> Turn | None:
     """The turn of a line; None if no name stands in front."""
     found = _TURN.fullmatch(line.strip())
     return Turn(found[1], found[2]) if found else None
+
+
+def read_turns(text: str) -> list[Turn] | None:
+    """The turns of a transcript; None where a line stands before the first that names who speaks."""
+    turns: list[Turn] = []
+    for _, turn, _ in _group_lines(text.splitlines(keepends=True)):
+        if turn is None:
+            return None
+        turns.append(turn)
+    return turns
 
 
 class TranscriptTable(Table):
@@ -76,27 +88,39 @@ class TranscriptTable(Table):
     def _read(self) -> Iterator[tuple[int, Turn, str]]:
         """Line, turn, and its lines as they are, with the empty ones before it."""
         with open_text(self.path, self._encoding) as file:
-            first, turn, source = 0, None, ""
-            for number, line in enumerate(file, 1):
-                found = split_turn(_NOTE.sub("", line.rstrip()))
-                if found and turn:
-                    yield first, turn, source
-                    first, turn, source = number, found, line
-                elif found:
-                    first, turn, source = number, found, source + line
-                elif turn:
-                    said = _NOTE.sub("", line.rstrip()).strip()
-                    turn = Turn(turn.speaker, f"{turn.text}\n{said}".strip()) if said else turn
-                    source += line
-                elif line.strip():
+            for number, turn, source in _group_lines(file):
+                if turn is None:
                     raise FileError(
                         f"{self.path}:{number}: no speaker stands before this line; a transcript "
                         "has a turn a line, as `T: …` or `师：…`"
                     )
-                else:
-                    source += line
-            if turn:
-                yield first, turn, source
+                yield number, turn, source
+
+
+def _group_lines(lines: Iterable[str]) -> Iterator[tuple[int, Turn | None, str]]:
+    """Number of its first line, turn, and its lines as they are; at last no turn for a line that
+    stands before the first one."""
+    first, speaker, said, source = 0, "", [""], [""]
+    for number, line in enumerate(lines, 1):
+        content = _NOTE.sub("", line.rstrip())
+        found = split_turn(content)
+        if found:
+            if speaker:
+                yield first, _join(speaker, said), "".join(source)
+                source = []
+            first, speaker, said = number, found.speaker, [found.text]
+        elif speaker:
+            said.append(content.strip())
+        elif line.strip():
+            yield number, None, line
+            return
+        source.append(line)
+    if speaker:
+        yield first, _join(speaker, said), "".join(source)
+
+
+def _join(speaker: str, said: Sequence[str]) -> Turn:
+    return Turn(speaker, "\n".join(filter(None, said)))
 
 
 def write_transcript(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

@@ -23,11 +23,8 @@ from service.http.request_context import (
 from service.models.model import ServedTask
 from service.schemas import Options
 from service.settings import Settings
-
-_SPEAKERS = {
-    **dict.fromkeys(("teacher", "tutor", "t", "师", "老师", "教师"), "teacher"),
-    **dict.fromkeys(("student", "pupil", "s", "生", "学生"), "student"),
-}
+from tables.speakers import assign_speakers
+from tables.transcript import read_turns
 
 
 def find_tasks(request: Request, model: str | None) -> list[ServedTask]:
@@ -123,8 +120,9 @@ def read_text(served: ServedTask, text: Any, settings: Settings, field: str) -> 
         item = parse_form(Problem, {"text": text}, field)
         check_limits(item, settings, field)
         return item
-    turns = [_read_line(line, field) for line in text.splitlines() if line.strip()]
-    return read_dialogue(served, turns, settings, field)
+    if len(text.splitlines()) > settings.max_dialogue_turns:
+        raise refuse(field, f"has more than {settings.max_dialogue_turns} lines")
+    return read_dialogue(served, _read_transcript(text, field), settings, field)
 
 
 def read_dialogue(
@@ -145,10 +143,14 @@ def read_dialogue(
     return item
 
 
-def _read_line(line: str, field: str) -> dict[str, str]:
-    """Return the turn that a line of a transcript says."""
-    speaker, mark, text = line.replace("：", ":", 1).partition(":")
-    role = _SPEAKERS.get(speaker.strip().casefold())
-    if not mark or role is None:
-        raise refuse(field, "each line must begin with who speaks: `teacher: …` or `student: …`")
-    return {"speaker": role, "text": text}
+def _read_transcript(text: str, field: str) -> list[dict[str, str]]:
+    """Return the turns of a transcript; who speaks is told from the names as in files."""
+    turns = read_turns(text)
+    speakers = assign_speakers(turn.speaker for turn in turns or ())
+    if turns is None or any(turn.speaker not in speakers for turn in turns):
+        raise refuse(
+            field,
+            "must be a transcript, each turn with who speaks before it: `teacher: …`, "
+            "`student: …`, or a name once a teacher speaks too",
+        )
+    return [{"speaker": speakers[turn.speaker], "text": turn.text} for turn in turns]

@@ -47,6 +47,29 @@ async def test_a_conversation_is_a_dialogue_whose_last_turn_is_asked_about() -> 
     assert response.json()["model"] == "example/irf"
 
 
+async def test_a_transcript_is_read_as_one_in_a_file() -> None:
+    """Names, what goes on in the next line, and empty lines."""
+    transcript = "[00:01] 王老师：三乘四\n等于多少？\n\n小明: 十二。\n"
+    async with run_fake_service() as service:
+        body = {"model": "irf", "input": transcript}
+        response = await service.client.post("/classify", json=body)
+        previous = [{"speaker": "teacher", "text": "三乘四\n等于多少？"}]
+        own = await service.client.post(
+            "/classify/dialogue-turn",
+            json={"speaker": "student", "text": "十二。", "previous": previous},
+        )
+    data = response.json()["data"][0]
+    assert dict(zip(IRF.ids, data["probs"], strict=True)) == own.json()["probabilities"]
+
+
+async def test_a_transcript_has_a_bound() -> None:
+    body = {"model": "irf", "input": "T: 好\n" * 4}
+    async with run_fake_service(max_dialogue_turns=3) as service:
+        response = await service.client.post("/classify", json=body)
+    assert response.status_code == 400
+    assert "has more than 3 lines" in response.json()["error"]["message"]
+
+
 async def test_without_activation_the_raw_logits_come_back() -> None:
     body = {"input": TEXTS[0], "use_activation": False}
     async with run_fake_service() as service:
@@ -82,6 +105,7 @@ async def test_vllms_own_models_read_answers_and_errors() -> None:
         {"messages": []},
         {"messages": [{"role": "system", "content": "x"}]},
         {"model": "irf", "input": "十二。"},
+        {"model": "irf", "input": "小明：十二。"},
     ],
 )
 async def test_what_cannot_be_read_is_a_bad_request(body: Any) -> None:

@@ -110,7 +110,15 @@ def _add_output(parser: ArgumentParser) -> None:
         metavar="ROWS",
         help="how many of the rest (50)",
     )
-    add("--seed", type=int, default=0, help="of that sample (0)")
+    add(
+        "--rank",
+        type=Path,
+        metavar="FILE",
+        help="also which rows a person should label next: close calls, of every class, unlike one "
+        "another; rows with a label in --compare's column are left out",
+    )
+    add("--rank-rows", type=int, default=100, metavar="ROWS", help="how many of them (100)")
+    add("--seed", type=int, default=0, help="of the sample and of the rank (0)")
     add("--overwrite", action="store_true", help="replace an output that exists")
     add("--restart", action="store_true", help="forget what an earlier run has begun")
 

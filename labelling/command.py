@@ -96,6 +96,17 @@ def _write(options: Namespace, plans: Sequence[Plan], journals: Sequence[Journal
             f"{options.review}: {doubtful:,} rows to review, the least sure first, and {drawn:,} "
             "drawn from the others"
         )
+    if options.rank:
+        _write_rank(options, labelled)
+
+
+def _write_rank(options: Namespace, labelled: Sequence[Labelled]) -> None:
+    from labelling.results.next_labels import write_next  # 0.1 s that others need not wait
+
+    count = write_next(
+        labelled, options.rank, rows=options.rank_rows, compare=options.compare, seed=options.seed
+    )
+    print(f"{options.rank}: {count:,} rows to label next, the first first")
 
 
 def _describe(job: Job) -> str:

@@ -47,6 +47,12 @@ def make_plans(options: Namespace, tasks: Sequence[ServedTask]) -> list[Plan]:
     if options.structure and "problem" in kinds:
         name = next(plan.job.task.name for plan in plans if plan.job.task.kind == "problem")
         raise FileError(f"--structure: {name} labels problems, which have none")
+    if options.rank_rows < 1:
+        raise FileError(f"--rank-rows {options.rank_rows}: must be 1 at least")
+    if options.rank and len(names := {plan.job.task.name for plan in plans}) > 1:
+        raise FileError(
+            f"--rank: the files are of {', '.join(sorted(names))}; rank those of one task at a time"
+        )
     return plans
 
 
@@ -88,7 +94,7 @@ def _name_output(file: Path, options: Namespace, *, several: bool) -> Path:
 def _check_outputs(files: Sequence[Path], outputs: Sequence[Path], options: Namespace) -> None:
     read = {file.resolve(): file for file in files}
     written: set[Path] = set()
-    for path in filter(None, (*outputs, options.structure, options.review)):
+    for path in filter(None, (*outputs, options.structure, options.review, options.rank)):
         if path.resolve() in read:
             raise FileError(f"{path}: is the file that is read; choose another")
         if path.resolve() in written:
@@ -97,7 +103,7 @@ def _check_outputs(files: Sequence[Path], outputs: Sequence[Path], options: Name
         begun = path.with_name(path.name + ".partial").exists()
         if path.exists() and not options.overwrite and not (begun and path in outputs):
             raise FileError(f"{path}: exists; choose another name, or say --overwrite")
-    for path in (*outputs, *filter(None, [options.review])):
+    for path in (*outputs, *filter(None, [options.review, options.rank])):
         find_format(path)
 
 

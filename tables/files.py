@@ -24,13 +24,14 @@ SUFFIXES: dict[str, Format] = {
 }
 
 
-_OURS = ".labelled"
+_OURS = (".labelled", ".audit")
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
     """The files, and for a folder those in it whose format is known, in the order of their names.
 
-    What was labelled before (`NAME.labelled.csv`) is left out. FileError if a folder has none.
+    What we wrote (`NAME.labelled.csv`, `NAME.audit.csv`) is left out. FileError if a folder has
+    none.
     """
     files: list[Path] = []
     for path in paths:

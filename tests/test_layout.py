@@ -117,6 +117,7 @@ LAYERS = {
         "__main__",
         "commands",
         "train",
+        "audit",
         "proposal",
         "evaluation",
         "checkpoints",

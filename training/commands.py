@@ -50,6 +50,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
         return command
 
     _add_train(add("train", _train))
+    _add_audit(add("audit", _audit))
     _add_evaluate(add("evaluate", _evaluate))
     _add_behaviour(add("behaviour", _behaviour))
     _add_calibrate(add("calibrate", _calibrate))
@@ -89,15 +90,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         "--recipe", type=Path, metavar="FILE", help="YAML file with every choice, in place of FILE"
     )
     command.add_argument("--name", help="of the model and its task (FILE's own)")
-    for column, what in (
-        ("text", "what is labelled"),
-        ("label", "what people said"),
-        ("speaker", "who speaks: then rows are turns of dialogues"),
-        ("dialogue", "what tells one dialogue from another"),
-    ):
-        command.add_argument(
-            f"--{column}", metavar="COLUMN", help=f"{what} (recognised by its name)"
-        )
+    _add_columns(command)
     command.add_argument(
         "--backbone", help="where to start (the bundled model; on a GPU a larger one)"
     )
@@ -110,6 +103,62 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         help="check recipe and data, load no weights, train nothing",
     )
     command.epilog = f"{_OVERRIDES}, for instance optimisation.epochs=5."
+    command.set_defaults(overrides=[])
+
+
+def _add_columns(command: argparse.ArgumentParser) -> None:
+    """Which column of a table of one's own is what."""
+    for column, what in (
+        ("text", "what is labelled"),
+        ("label", "what people said"),
+        ("speaker", "who speaks: then rows are turns of dialogues"),
+        ("dialogue", "what tells one dialogue from another"),
+    ):
+        command.add_argument(
+            f"--{column}", metavar="COLUMN", help=f"{what} (recognised by its name)"
+        )
+
+
+def _add_audit(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "table",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a table (CSV, TSV, XLSX, Parquet, JSON) with a text and a label in each row: n-grams "
+        "judge each from rows of other texts",
+    )
+    command.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="the sources of a recipe, in place of FILE"
+    )
+    command.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="the `work` of a finished training, in place of FILE: its kept folds judge",
+    )
+    _add_columns(command)
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the rows to look at: .csv, .xlsx, .jsonl, … (NAME.audit.csv)",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    command.add_argument(
+        "--answers",
+        metavar="PREFIX",
+        help="judge by what `ncal label` wrote in FILE, in columns of this prefix (ncal_): only if "
+        "its model was not trained on these labels",
+    )
+    command.add_argument(
+        "--plant",
+        type=float,
+        metavar="SHARE",
+        help="then also plant so many wrong labels (0.05) and say how many of them are found",
+    )
+    command.add_argument("--seeds", default="0", metavar="0,1,…", help="seeds of planting (0)")
+    command.epilog = f"With --recipe, {_OVERRIDES}."
     command.set_defaults(overrides=[])
 
 
@@ -252,6 +301,49 @@ def _train(options: Namespace) -> None:
     print(f"serve it: ncal serve --checkpoint {recipe.output}")
 
 
+def _audit(options: Namespace) -> None:
+    from training.audit.audit import Planting, Writing, audit_recipe, audit_table, audit_work
+
+    given = [options.table, options.recipe, options.work]
+    if sum(each is not None for each in given) != 1:
+        raise BadInput("give a table of your own, --recipe or --work: one of them")
+    if options.overrides and options.recipe is None:
+        raise BadInput(f"{options.overrides[0]}: overrides a value of a recipe; name --recipe")
+    if options.answers is not None and options.table is None:
+        raise BadInput("--answers: stand in a table that `ncal label` wrote; name it")
+    writing, planting = Writing(options.output, options.overwrite), None
+    if options.plant is not None:
+        if options.work is not None or options.answers is not None:
+            raise BadInput(
+                "--plant: needs models that learn the planted labels; give a table alone"
+            )
+        if not 0.0 < options.plant < 0.5:
+            raise BadInput(f"--plant {options.plant}: must lie between 0 and 0.5, as 0.05 does")
+        planting = Planting(options.plant, _read_seeds(options.seeds))
+    if options.work is not None:
+        audit_work(options.work, writing)
+    elif options.recipe is not None:
+        audit_recipe(TrainRecipe.read(options.recipe, options.overrides), writing, planting)
+    else:
+        audit_table(options.table, _name_columns(options), writing, planting, options.answers)
+
+
+def _name_columns(options: Namespace) -> ColumnNames:
+    return ColumnNames(
+        text=options.text,
+        label=options.label,
+        speaker=options.speaker,
+        dialogue=options.dialogue,
+    )
+
+
+def _read_seeds(spelled: str) -> list[int]:
+    try:
+        return [int(each) for each in spelled.split(",")]
+    except ValueError:
+        raise BadInput(f"--seeds {spelled}: must be whole numbers, as in 0,1,2") from None
+
+
 def _find_recipe(options: Namespace) -> Path:
     """The recipe that is named, or the one that is written for a table."""
     if (options.table is None) == (options.recipe is None):
@@ -260,13 +352,8 @@ def _find_recipe(options: Namespace) -> Path:
         return Path(options.recipe)
     from training.proposal.propose import propose
 
-    columns = ColumnNames(
-        text=options.text,
-        label=options.label,
-        speaker=options.speaker,
-        dialogue=options.dialogue,
-    )
     name = options.name or options.table.stem
+    columns = _name_columns(options)
     return propose(options.table, name=name, columns=columns, backbone=options.backbone)
 
 

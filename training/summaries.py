@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 SUMMARIES: Mapping[str, str] = {
     "train": "From a table or a recipe to a measured, calibrated checkpoint",
+    "audit": "List the labels of a table, or of a training, that look wrong",
     "evaluate": "Measure a finished checkpoint on labelled files",
     "behaviour": "Put a checkpoint to the behavioural tests",
     "calibrate": "Refit temperature, biases and thresholds on labelled files",

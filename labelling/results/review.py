@@ -25,22 +25,26 @@ HEADER = (
 NEEDS_REVIEW, SAMPLE, FAILED = "needs review", "random sample", "no label"
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """A row as a reviewer sees it; its cells are those of `HEADER`."""
+
     confidence: float
     why: str
     cells: list[Any]
+    place: int = 0
+    """Of the row in its table, counted from 0."""
 
 
 def write_review(
     files: Sequence[Labelled], path: Path, *, sample: int, seed: int
 ) -> tuple[int, int]:
     """Write the rows for review and return how many need it and how many are drawn."""
-    doubtful: list[_Entry] = []
-    rest: list[_Entry] = []
+    doubtful: list[Entry] = []
+    rest: list[Entry] = []
     chance = random.Random(seed)
     seen = 0
     for labelled in files:
-        for entry in _list_entries(labelled):
+        for entry in list_entries(labelled):
             if entry.why != SAMPLE:
                 doubtful.append(entry)
                 continue
@@ -56,35 +60,38 @@ def write_review(
     return len(doubtful), len(rest)
 
 
-def _list_entries(labelled: Labelled) -> Iterator[_Entry]:
+def list_entries(labelled: Labelled) -> Iterator[Entry]:
     """An entry for each row with a text, with what was said around it."""
     job = labelled.job
     columns = job.reading.columns
-    around: deque[tuple[Row, Answer] | None] = deque([None, None, None], maxlen=3)
+    around: deque[tuple[int, Row, Answer] | None] = deque([None, None, None], maxlen=3)
     pairs = (
-        (row, answer) for row, answer in labelled.read() if read_text(job.table, row, columns.text)
+        (place, row, answer)
+        for place, (row, answer) in enumerate(labelled.read())
+        if read_text(job.table, row, columns.text)
     )
     for pair in itertools.chain(pairs, [None]):
         around.append(pair)
-        if around[1] is not None:
-            yield _make_entry(job, *around[1], around[0], around[2])
+        if (own := around[1]) is not None:
+            before, after = (each[1] if each else None for each in (around[0], around[2]))
+            yield _make_entry(job, own[1], own[2], before, after)._replace(place=own[0])
 
 
 def _make_entry(
     job: Job,
     row: Row,
     answer: Answer,
-    before: tuple[Row, Answer] | None,
-    after: tuple[Row, Answer] | None,
-) -> _Entry:
+    before: Row | None,
+    after: Row | None,
+) -> Entry:
     is_turn = job.reading.kind == "dialogue-turn"
     text, speaker = job.reading.columns.text, job.reading.columns.speaker
     dialogue = find_dialogue(row, job.reading)
 
-    def quote(pair: tuple[Row, Answer] | None) -> str | None:
-        if not is_turn or pair is None or find_dialogue(pair[0], job.reading) != dialogue:
+    def quote(other: Row | None) -> str | None:
+        if not is_turn or other is None or find_dialogue(other, job.reading) != dialogue:
             return None
-        return read_text(job.table, pair[0], text)
+        return read_text(job.table, other, text)
 
     why = SAMPLE
     if "label" not in answer:
@@ -97,4 +104,4 @@ def _make_entry(
         quote(before), read_text(job.table, row, text), quote(after),
         answer.get("label"), answer.get("confidence"), answer.get("prediction_set"), why, None,
     ]  # fmt: skip
-    return _Entry(answer.get("confidence", 0.0), why, cells)
+    return Entry(answer.get("confidence", 0.0), why, cells)

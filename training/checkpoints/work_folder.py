@@ -56,6 +56,26 @@ def check_work(recipe: TrainRecipe) -> None:
         )
 
 
+def read_work(work: Path) -> TrainRecipe:
+    """The recipe of the run that the folder holds, wherever it was moved to.
+
+    BadInput if it holds none, or its data, label sets or backbone are others by now.
+    """
+    path = work / _RUN_NAME
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = TrainRecipe.model_validate(stored["recipe"] | {"work": work})
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"{work}: holds no training, for there is no {_RUN_NAME}; name the `work` of a recipe "
+            "that was trained"
+        ) from error
+    except (OSError, KeyError, TypeError, ValidationError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}); train it again") from error
+    check_work(recipe)
+    return recipe
+
+
 def claim_work(recipe: TrainRecipe) -> None:
     """Make `recipe.work` this run's own; BadInput if it is another's or cannot be written."""
     check_work(recipe)

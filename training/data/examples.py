@@ -38,6 +38,10 @@ class Example(NamedTuple):
     task: str
     item: AnyInput
     label: int
+    file: str = ""
+    """Name of the file that it stands in."""
+    line: int = 0
+    """Where it stands there, counted from 1."""
 
 
 def read_label_sets(paths: Sequence[Path]) -> dict[str, LabelSet]:
@@ -132,15 +136,13 @@ def _read_source(source: LabelledFile, label_set: LabelSet) -> Iterator[Example]
             f"the label set {label_set.task!r} is for kind {label_set.kind}"
         )
     for record in read_records(source, label_set.kind):
-        if record.data_label is None:
-            yield Example(record.id, label_set.task, record.item, UNLABELLED)
-            continue
-        if record.data_label not in indices:
+        if record.data_label is not None and record.data_label not in indices:
             raise BadInput(
                 f"{record.place}: unknown label {record.data_label!r}; "
                 f"the label set {label_set.task!r} has: {', '.join(indices)}"
             )
-        yield Example(record.id, label_set.task, record.item, indices[record.data_label])
+        label = UNLABELLED if record.data_label is None else indices[record.data_label]
+        yield Example(record.id, label_set.task, record.item, label, source.path.name, record.line)
 
 
 def _check_class_sizes(

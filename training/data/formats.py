@@ -66,7 +66,7 @@ def _read_json_lines(
             continue
         record_id, item, data_label = parsed
         label = None if data_label is _NO_LABEL else str(data_label)
-        yield Record(place, record_id or str(number), item, label)
+        yield Record(place, record_id or str(number), item, label, number)
 
 
 def _parse_tmwpl(record: dict[str, Any]) -> _Parsed:
@@ -140,7 +140,7 @@ def _read_csv(path: Path, kind: Kind) -> Iterator[Record]:
         for number, row in numbered:
             place = f"{path}:{number}"
             problem = validate(place, Problem, {"text": row["text"]})
-            yield Record(place, row.get("id") or str(number), problem, row["label"])
+            yield Record(place, row.get("id") or str(number), problem, row["label"], number)
         return
     for _, group in itertools.groupby(numbered, key=lambda pair: pair[1]["dialogue"]):
         yield from _read_transcript(path, list(group))
@@ -154,7 +154,8 @@ def _read_transcript(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Iter
     for index, (number, row) in enumerate(rows):
         if row["label"]:
             item = place_turn(turns, index)
-            yield Record(f"{path}:{number}", row.get("id") or str(number), item, row["label"])
+            record_id = row.get("id") or str(number)
+            yield Record(f"{path}:{number}", record_id, item, row["label"], number)
 
 
 def _read_text(path: Path) -> str:

@@ -43,7 +43,7 @@ def group_examples(examples: Sequence[Example]) -> Ints:
             second.append(places[other])
         problems = np.array([not isinstance(item, DialogueTurn) for item in items])
         texts = [mask_numbers(items[i].text) for i in np.flatnonzero(problems)]
-        for one, other in _join_similar(texts):
+        for one, other in join_similar(texts):
             first.append(places[problems][one])
             second.append(places[problems][other])
     links = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(examples),) * 2)
@@ -74,8 +74,9 @@ def _join_equal(keys: Sequence[set[str]]) -> Iterator[tuple[int, int]]:
             yield owners.setdefault(key, place), place
 
 
-def _join_similar(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Places of different texts that share most of their n-grams."""
+def join_similar(texts: Sequence[str], least: float = NEAR_DUPLICATE) -> Iterator[tuple[int, int]]:
+    """Places of different texts, numbers masked, whose n-grams have at least this similarity
+    (Jaccard); of texts that are equal the first stands for all."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for place, text in enumerate(texts):
         places[text].append(place)
@@ -89,7 +90,7 @@ def _join_similar(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
         shared = (index[start : start + _ROWS_AT_ONCE] @ index.T).tocoo()
         rows = shared.row + start
         similarity = shared.data / (sizes[rows] + sizes[shared.col] - shared.data)
-        alike = (similarity >= NEAR_DUPLICATE) & (rows < shared.col)
+        alike = (similarity >= least) & (rows < shared.col)
         for one, other in zip(rows[alike], shared.col[alike], strict=True):
             yield firsts[one], firsts[other]
 

@@ -63,7 +63,7 @@ def _read_problems(own: OwnTable) -> Iterator[Record]:
         if label is None:
             raise BadInput(f"{place}: has no label; fill it in, or take the row out")
         problem = validate(place, Problem, {"text": _read(row, own.columns.text) or ""})
-        yield Record(place, _read(row, "id") or str(row.line), problem, label)
+        yield Record(place, _read(row, "id") or str(row.line), problem, label, row.line)
 
 
 def _read_turns(own: OwnTable) -> Iterator[Record]:
@@ -79,7 +79,8 @@ def _read_turns(own: OwnTable) -> Iterator[Record]:
             if label := _read(row, columns.label):
                 place = own.table.place(row.line)
                 item = place_turn(turns, index)
-                yield Record(place, _read(row, "id") or str(row.line), item, label)
+                record_id = _read(row, "id") or str(row.line)
+                yield Record(place, record_id, item, label, row.line)
 
 
 def _make_turn(own: OwnTable, row: Row, speakers: dict[str, Any]) -> Turn:

@@ -21,6 +21,8 @@ class Record(NamedTuple):
     item: AnyInput
     data_label: str | None
     """None where the file has no labels."""
+    line: int = 0
+    """Of the file or the sheet, counted from 1."""
 
 
 def place_turn(turns: Sequence[Turn], place: int) -> DialogueTurn:

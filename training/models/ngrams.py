@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from contract.inputs import AnyInput, DialogueTurn, Turn
 from training.statistics.probabilities import Floats, Ints
@@ -22,34 +22,62 @@ class NgramClassifier:
 
     Texts are read three times: as they are (1 to 4 characters), with every number replaced by
     its kind (1 to 5), and as their shape, of which no word is left (1 to 4). The target, what
-    was said before it and what was said after have vocabularies of their own. The classes are
-    not weighed; the logarithm of their prior is subtracted instead, as in logit adjustment
-    (Menon et al., ICLR 2021). `training/LOG.md` has what each of these is worth.
+    was said before it and what was said after have vocabularies of their own. `training/LOG.md`
+    has what each of these is worth.
     """
 
     def __init__(self, items: Sequence[AnyInput], labels: Ints, classes: int) -> None:
         """Fit to `items` and their `labels` (items,), indices below `classes`."""
-        fields = _split_fields(items)
-        vectorizers = [
+        self._vectorizer, matrix = _fit_vectorizer(items)
+        self._regression = PriorFreeRegression(matrix, labels, classes)
+
+    def predict_logits(self, items: Sequence[AnyInput]) -> Floats:
+        """Logits (items, classes) that answer for a uniform prior."""
+        if not len(items):
+            return np.empty((0, self._regression.classes))
+        return self._regression.predict_logits(
+            csr_matrix(self._vectorizer.transform(_split_fields(items)))
+        )
+
+
+class PriorFreeRegression:
+    """Multinomial logistic regression whose answers are for a uniform prior.
+
+    The classes are not weighed; the logarithm of their prior is subtracted instead, as in logit
+    adjustment (Menon et al., ICLR 2021).
+    """
+
+    def __init__(self, matrix: csr_matrix, labels: Ints, classes: int) -> None:
+        """Fit to rows (items, n-grams) and their `labels` (items,), indices below `classes`."""
+        self.classes = classes
+        self._model = LogisticRegression(C=4.0, max_iter=300, tol=1e-3).fit(matrix, labels)
+        counts = np.bincount(labels, minlength=classes)[self._model.classes_]
+        self._log_prior = np.log(counts / counts.sum())
+
+    def predict_logits(self, matrix: csr_matrix) -> Floats:
+        """Logits (items, classes) that answer for a uniform prior."""
+        logits = np.full((matrix.shape[0], self.classes), _UNKNOWN)
+        known = self._model.predict_log_proba(matrix) - self._log_prior
+        logits[:, self._model.classes_] = np.maximum(known, _UNKNOWN)
+        return logits
+
+
+def vectorize_items(items: Sequence[AnyInput]) -> csr_matrix:
+    """TF-IDF (items, n-grams) of items that are all at hand; no label is looked at."""
+    return _fit_vectorizer(items)[1]
+
+
+def _fit_vectorizer(items: Sequence[AnyInput]) -> tuple[ColumnTransformer, csr_matrix]:
+    fields = _split_fields(items)
+    vectorizer = ColumnTransformer(
+        [
             (f"{column}/{reading.__name__}", _vectorize(reading, longest), column)
             for column in range(fields.shape[1])
             if any(fields[:, column])
             for reading, longest in ((fold_forms, 4), (mask_numbers, 5), (keep_shape, 4))
         ]
-        classifier = LogisticRegression(C=4.0, max_iter=300, tol=1e-3)
-        self._model = make_pipeline(ColumnTransformer(vectorizers), classifier)
-        self._model.fit(fields, labels)
-        self._classes = classes
-        counts = np.bincount(labels, minlength=classes)[self._model.classes_]
-        self._log_prior = np.log(counts / counts.sum())
-
-    def predict_logits(self, items: Sequence[AnyInput]) -> Floats:
-        """Logits (items, classes) that answer for a uniform prior."""
-        logits = np.full((len(items), self._classes), _UNKNOWN)
-        if len(items):
-            known = self._model.predict_log_proba(_split_fields(items)) - self._log_prior
-            logits[:, self._model.classes_] = np.maximum(known, _UNKNOWN)
-        return logits
+    )
+    return vectorizer, csr_matrix(vectorizer.fit_transform(fields))
 
 
 def fold_forms(text: str) -> str:

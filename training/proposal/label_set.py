@@ -28,13 +28,7 @@ def infer_label_set(task: str, kind: Kind, data_labels: Sequence[str], place: st
     with a single example, which no fold could hold out.
     """
     counts = Counter(data_labels)
-    if len(counts) < 2:
-        raise BadInput(f"{place}: has one label only; a task needs two at least")
-    if len(counts) > min(MOST_LABELS, len(data_labels) // 2):
-        raise BadInput(
-            f"{place}: {len(counts):,} different values are no labels; is it the right column? "
-            "Name it with --label"
-        )
+    check_labels(counts, place)
     if rare := [label for label, count in counts.items() if count < 2]:
         raise BadInput(
             f"{place}: {len(rare)} of the labels have a single example (the first is "
@@ -50,6 +44,17 @@ def infer_label_set(task: str, kind: Kind, data_labels: Sequence[str], place: st
              "name_zh": data_label, "group": "all", "definition": _DEFINITION}
         )  # fmt: skip
     return LabelSet.model_validate({"task": task, "kind": kind, "name": task, "labels": labels})
+
+
+def check_labels(counts: Counter[str], place: str) -> None:
+    """BadInput for values, and how often each occurs, that cannot be the labels of a task."""
+    if len(counts) < 2:
+        raise BadInput(f"{place}: has one label only; a task needs two at least")
+    if len(counts) > min(MOST_LABELS, counts.total() // 2):
+        raise BadInput(
+            f"{place}: {len(counts):,} different values are no labels; is it the right column? "
+            "Name it with --label"
+        )
 
 
 def write_label_set(label_set: LabelSet, path: Path) -> None:

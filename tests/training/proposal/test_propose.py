@@ -58,6 +58,9 @@ def test_one_command_makes_a_checkpoint_that_is_served(
     )[0]
     best = max(task.rows, key=lambda row: scores[row])
     assert task.label_set.labels[task.rows.index(best)].data_label == "Ask why"
+    assert main(["audit", "--work", "build/talk/work"]) == 0
+    assert "folds were dealt at random" in capsys.readouterr().out
+    assert (home / "build/talk/work/audit.csv").read_text(encoding="utf-8-sig").startswith("rank,")
 
 
 def test_a_label_set_that_was_filled_in_is_kept_and_another_recipe_is_not_overwritten(

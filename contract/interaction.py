@@ -8,18 +8,17 @@ of Mortimer and Scott (2003). Unrelated turns belong to no exchange and do not b
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
 from contract.inputs import DialogueTurn, Speaker, Turn
+from contract.labels import LabelSet, Move, add_moves
 from contract.prompts import ContextWindow
 
 DialogueMode = Literal["live", "retrospective"]
-Move = Literal["initiation", "response", "feedback", "none"]
 MOVES: tuple[Move, ...] = ("initiation", "response", "feedback", "none")
-QUESTION_LABEL = "I-Q"
 _LETTERS = {"initiation": "I", "response": "R", "feedback": "F"}
 
 
@@ -29,7 +28,16 @@ class LabelledTurn(NamedTuple):
     speaker: Speaker
     text: str
     label: str
-    move: str
+    """Its id."""
+
+
+class Scheme(NamedTuple):
+    """What the labels of a taxonomy do in a dialogue."""
+
+    moves: Mapping[str, Move]
+    """Of every label, by id."""
+    questions: frozenset[str] | None
+    """Ids of the labels that are questions; None where that cannot be told."""
 
 
 class Exchange(BaseModel):
@@ -60,8 +68,8 @@ class SpeakerShare(BaseModel):
     turn_share: float = Field(ge=0.0, le=1.0)
     characters: int = Field(ge=0)
     character_share: float = Field(ge=0.0, le=1.0)
-    question_share: float = Field(ge=0.0, le=1.0)
-    """Share of this speaker's turns labelled as a question."""
+    question_share: float | None = Field(ge=0.0, le=1.0)
+    """Share of this speaker's turns labelled as a question; null where labels do not tell."""
 
 
 class Structure(BaseModel):
@@ -73,8 +81,8 @@ class Structure(BaseModel):
     transitions: Transitions
     speakers: dict[Speaker, SpeakerShare]
     """Both speakers, also one who says nothing."""
-    question_share: float = Field(ge=0.0, le=1.0)
-    """Share of all turns labelled as a question."""
+    question_share: float | None = Field(ge=0.0, le=1.0)
+    """Share of all turns labelled as a question; null where labels do not tell."""
 
 
 def cut_windows(
@@ -96,18 +104,39 @@ def cut_windows(
     ]
 
 
-def describe_structure(turns: Sequence[LabelledTurn]) -> Structure:
-    """Return the IRF structure of a dialogue that is labelled."""
-    exchanges = find_exchanges([turn.move for turn in turns])
+def read_scheme(label_set: LabelSet) -> Scheme | None:
+    """Return what the labels of a set do; None where it names no moves.
+
+    A label's own id goes before its group.
+    """
+    named = add_moves(label_set)
+    if not named.moves:
+        return None
+    by_group = {label.id: named.moves.get(label.group, "none") for label in named.labels}
+    questions = frozenset(
+        label.id
+        for label in named.labels
+        if label.id in named.question_labels or label.group in named.question_labels
+    )
+    return Scheme(
+        moves={label: named.moves.get(label, move) for label, move in by_group.items()},
+        questions=questions if named.question_labels else None,
+    )
+
+
+def describe_structure(turns: Sequence[LabelledTurn], scheme: Scheme) -> Structure:
+    """Return the IRF structure of a dialogue that is labelled; `scheme` is of its labels."""
+    moves = [scheme.moves[turn.label] for turn in turns]
+    exchanges = find_exchanges(moves)
     return Structure(
         exchanges=exchanges,
         complete_exchange_share=_share(sum(each.complete for each in exchanges), len(exchanges)),
-        transitions=count_transitions([turn.move for turn in turns]),
+        transitions=count_transitions(moves),
         speakers={
-            "teacher": _describe_speaker("teacher", turns),
-            "student": _describe_speaker("student", turns),
+            "teacher": _describe_speaker("teacher", turns, scheme),
+            "student": _describe_speaker("student", turns, scheme),
         },
-        question_share=_share(_count_questions(turns), len(turns)),
+        question_share=_share_questions(turns, scheme),
     )
 
 
@@ -150,7 +179,9 @@ def _describe_exchange(group: list[int], moves: Sequence[str]) -> Exchange:
     )
 
 
-def _describe_speaker(speaker: Speaker, turns: Sequence[LabelledTurn]) -> SpeakerShare:
+def _describe_speaker(
+    speaker: Speaker, turns: Sequence[LabelledTurn], scheme: Scheme
+) -> SpeakerShare:
     own = [turn for turn in turns if turn.speaker == speaker]
     characters = _count_characters(own)
     return SpeakerShare(
@@ -158,7 +189,7 @@ def _describe_speaker(speaker: Speaker, turns: Sequence[LabelledTurn]) -> Speake
         turn_share=_share(len(own), len(turns)),
         characters=characters,
         character_share=_share(characters, _count_characters(turns)),
-        question_share=_share(_count_questions(own), len(own)),
+        question_share=_share_questions(own, scheme),
     )
 
 
@@ -166,8 +197,10 @@ def _count_characters(turns: Iterable[LabelledTurn]) -> int:
     return sum(len(turn.text) for turn in turns)
 
 
-def _count_questions(turns: Iterable[LabelledTurn]) -> int:
-    return sum(turn.label == QUESTION_LABEL for turn in turns)
+def _share_questions(turns: Sequence[LabelledTurn], scheme: Scheme) -> float | None:
+    if scheme.questions is None:
+        return None
+    return _share(sum(turn.label in scheme.questions for turn in turns), len(turns))
 
 
 def _share(part: int, whole: int) -> float:

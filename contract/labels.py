@@ -4,13 +4,16 @@ The glosses of the IRF labels follow figure 2 of the NCAL paper (Hu et al., ICML
 2025); the README of the paper's repository glosses R-RR and R-FR differently.
 """
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from contract.inputs import Kind
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+Move = Literal["initiation", "response", "feedback", "none"]
+"""What a turn does in an exchange, as `contract.interaction` finds them."""
 
 
 class Label(BaseModel):
@@ -44,11 +47,25 @@ class LabelSet(BaseModel):
     order: tuple[str, ...] = ()
     """Ids of labels, or groups, from low to high where they are a scale; empty where not."""
 
+    moves: dict[str, Move] = {}
+    """Of labels of turns: id of a label, or group → its move; a label that is named by neither
+    has none. Empty where turns make no exchanges: then a dialogue has no IRF structure."""
+    question_labels: tuple[str, ...] = ()
+    """Ids of the labels, or groups, that are questions; empty where that cannot be told."""
+
     @model_validator(mode="after")
     def _check_order(self) -> "LabelSet":
-        known = {*self.ids, *(label.group for label in self.labels)}
-        if len(set(self.order)) < len(self.order) or not set(self.order) <= known:
-            raise ValueError(f"order of label set {self.task!r} needs ids or groups, each once")
+        self._check_names("order", self.order)
+        return self
+
+    @model_validator(mode="after")
+    def _check_moves(self) -> "LabelSet":
+        self._check_names("moves", self.moves)
+        self._check_names("question_labels", self.question_labels)
+        if (self.moves or self.question_labels) and self.kind != "dialogue-turn":
+            raise ValueError(f"label set {self.task!r} is of no turns, so it has no moves")
+        if self.moves and "initiation" not in self.moves.values():
+            raise ValueError(f"moves of label set {self.task!r} need an initiation")
         return self
 
     @model_validator(mode="after")
@@ -59,6 +76,13 @@ class LabelSet(BaseModel):
             if repeated:
                 raise ValueError(f"label set {self.task!r} repeats {field} {', '.join(repeated)}")
         return self
+
+    def _check_names(self, field: str, names: Iterable[str]) -> None:
+        """ValueError unless they are ids of labels or groups, each once."""
+        listed = list(names)
+        known = {*self.ids, *(label.group for label in self.labels)}
+        if len(set(listed)) < len(listed) or not set(listed) <= known:
+            raise ValueError(f"{field} of label set {self.task!r} needs ids or groups, each once")
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -127,6 +151,17 @@ IRF = LabelSet(
         _label("U", "U", "Unrelated", "无关", "none",
                "The turn is not about the mathematics: greetings, technology, organisation."),
     ),
+    moves={"initiation": "initiation", "response": "response", "feedback": "feedback"},
+    question_labels=("I-Q",),
 )  # fmt: skip
 
 BUILT_IN = {label_set.task: label_set for label_set in (TIMSS, IRF)}
+
+
+def add_moves(label_set: LabelSet) -> LabelSet:
+    """The set with the moves of the built-in one, if it is that of before there were moves."""
+    known = BUILT_IN.get(label_set.task)
+    if known is None or not known.moves or label_set.moves or known.labels != label_set.labels:
+        return label_set
+    update = {"moves": known.moves, "question_labels": known.question_labels}
+    return label_set.model_copy(update=update)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from contract.inputs import Kind
+from contract.interaction import Scheme, read_scheme
+from contract.labels import LabelSet
 from contract.manifest import Manifest
 from contract.prompts import ContextWindow
 from labelling.errors import ServiceFailure
@@ -37,6 +39,8 @@ class ServedTask(NamedTuple):
     """Share of each label in the training data, in the order of `groups`."""
     names: Mapping[str, tuple[str, str]]
     """Label → what it is called in English and in Chinese."""
+    scheme: Scheme | None
+    """What the labels do in a dialogue; None where they name no moves."""
     model: str
     """Name and fingerprint, `ncal-mini a3d99b2ec49d`."""
 
@@ -74,6 +78,7 @@ class Client:
         labels, models = self._call("/labels", waits=False), self._call("/models", waits=False)
         try:
             sets = {each["task"]: each["labels"] for each in labels["tasks"]}
+            schemes = {each["task"]: _read_scheme(each) for each in labels["tasks"]}
             return [
                 ServedTask(
                     name=task["task"],
@@ -87,13 +92,14 @@ class Client:
                         each["id"]: (each["name_en"], each["name_zh"])
                         for each in sets[task["task"]]
                     },
+                    scheme=schemes[task["task"]],
                     model=_name_model(model),
                 )
                 for model in models["models"]
                 for task in model["tasks"]
                 if task.get("is_default", True)
             ]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FileError(f"--url {self._url}: is no NCAL Serve") from error
 
     def classify(self, task: ServedTask, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -176,10 +182,17 @@ def describe_tasks(manifest: Manifest) -> list[ServedTask]:
             groups={label.id: label.group for label in task.label_set.labels},
             training_prior=task.training_prior,
             names={label.id: (label.name_en, label.name_zh) for label in task.label_set.labels},
+            scheme=read_scheme(task.label_set),
             model=_name_model({"name": manifest.name, "fingerprint": manifest.fingerprint}),
         )
         for task in manifest.tasks
     ]
+
+
+def _read_scheme(described: Mapping[str, Any]) -> Scheme | None:
+    """From what `/labels` says of a task; fields of a later release are left out."""
+    known = {name: described[name] for name in LabelSet.model_fields if name in described}
+    return read_scheme(LabelSet.model_validate(known))
 
 
 def _name_model(model: Mapping[str, Any]) -> str:

@@ -43,10 +43,8 @@ def make_plans(options: Namespace, tasks: Sequence[ServedTask]) -> list[Plan]:
         Plan(_make_job(file, options, tasks), output)
         for file, output in zip(files, outputs, strict=True)
     ]
-    kinds = {plan.job.task.kind for plan in plans}
-    if options.structure and "problem" in kinds:
-        name = next(plan.job.task.name for plan in plans if plan.job.task.kind == "problem")
-        raise FileError(f"--structure: {name} labels problems, which have none")
+    if options.structure:
+        _check_structure([plan.job.task for plan in plans])
     if options.rank_rows < 1:
         raise FileError(f"--rank-rows {options.rank_rows}: must be 1 at least")
     if options.rank and len(names := {plan.job.task.name for plan in plans}) > 1:
@@ -54,6 +52,18 @@ def make_plans(options: Namespace, tasks: Sequence[ServedTask]) -> list[Plan]:
             f"--rank: the files are of {', '.join(sorted(names))}; rank those of one task at a time"
         )
     return plans
+
+
+def _check_structure(tasks: Sequence[ServedTask]) -> None:
+    """FileError if one of the tasks gives dialogues no structure."""
+    for task in tasks:
+        if task.kind == "problem":
+            raise FileError(f"--structure: {task.name} labels problems, which have none")
+        if task.scheme is None:
+            raise FileError(
+                f"--structure: the label set of {task.name} names no moves; its field `moves` "
+                "says which label is which"
+            )
 
 
 def _make_job(file: Path, options: Namespace, tasks: Sequence[ServedTask]) -> Job:

@@ -19,7 +19,7 @@ from service.files.jobs import FileJobs
 from service.http.bodies import explain
 from service.http.direct_route import Shortcut
 from service.http.early_refusal import EarlyRefusal
-from service.http.openapi import install_openapi
+from service.http.openapi import install_openapi, name_operation
 from service.http.request_context import Core
 from service.http.security_headers import DOCS_ASSETS, DOCS_SCRIPTS, SecurityHeaders
 from service.live import endpoint as live
@@ -28,6 +28,7 @@ from service.page.assets import read_assets
 from service.page.routes import make_page_router
 from service.protocols.routes import OTHER_PROTOCOLS, list_bodies, list_error_forms, make_router
 from service.settings import Settings
+from service.tasks import VERSION, is_unversioned, name_endpoint
 
 
 def create_app(core: Core, keys: ApiKeys) -> FastAPI:
@@ -41,6 +42,7 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
         redoc_url=None,
         static_url=DOCS_ASSETS,
         redirect_slashes=False,
+        generate_unique_id_function=name_operation,
         exception_handlers={
             HTTPException: _raise_http_error,
             RequestValidationError: _raise_invalid_request,
@@ -59,12 +61,15 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
         streams=lambda: app.state.stream_slots.taken, sessions=lambda: app.state.live_slots.taken
     )
     app.state.file_jobs = FileJobs(core.settings)
-    for module in (classify, stream, dialogue, live, files, information, health):
+    for version, tag in ((VERSION, "classify"), ("", "classify, without a version")):
+        for module in (classify, stream, dialogue, live):
+            app.include_router(module.router, prefix=version, tags=[tag])
+    for module in (files, information, health):
         app.include_router(module.router)
     app.include_router(make_router(core.settings.protocols))
     app.include_router(make_page_router(assets))
-    for path in _find_classify_paths(app):
-        core.metrics.add_route(path, "POST")
+    for endpoint in _find_classify_endpoints(app):
+        core.metrics.add_route(endpoint, "POST")
     identification = Identification(
         keys,
         limit=_make_rate_limit(core.settings),
@@ -73,19 +78,19 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     )
     _add_layers(app, core, identification)
     app.state.early_refusal = EarlyRefusal(core.readiness, core.metrics, identification)
-    install_openapi(app, list_bodies(core.settings.protocols))
+    install_openapi(app, settings, list_bodies(settings.protocols))
     return app
 
 
-def _find_classify_paths(app: FastAPI) -> list[str]:
-    """Return the paths whose answers the service level objectives count."""
+def _find_classify_endpoints(app: FastAPI) -> set[str]:
+    """Return the endpoints whose answers the service level objectives count."""
     routes = [route for route in app.routes if isinstance(route, APIRoute)]
-    return [
-        route.path
+    return {
+        name_endpoint(route.path)
         for route in routes
-        if route.path.startswith("/classify/") or OTHER_PROTOCOLS in route.tags
+        if is_unversioned(route.path) or OTHER_PROTOCOLS in route.tags
         if "POST" in route.methods
-    ]
+    }
 
 
 def _add_layers(app: FastAPI, core: Core, identification: Identification) -> None:

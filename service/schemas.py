@@ -11,6 +11,7 @@ from contract.inputs import DialogueTurn, Kind, Problem, Speaker, Turn
 from contract.interaction import DialogueMode, Structure
 from contract.labels import LabelSet
 from contract.priors import PriorKind, parse_prior
+from service.limits import Limits
 from tables.layouts import Layout
 from tables.table import Format
 
@@ -48,8 +49,19 @@ class Options(_Form):
     manifest's coverage, whatever the class mix is: it does not depend on `prior`."""
 
 
-LEAST_TIMEOUT_S = 0.1
-"""Shortest deadline that a request may name: below it nothing could be answered in time."""
+class LiveOptions(Options):
+    """Those of a live dialogue."""
+
+    task: Annotated[str, Field(max_length=64)] | None = None
+    """Which task of turns; by default `irf`, or the only one there is."""
+
+
+class DialogueOptions(LiveOptions):
+    """Those of a dialogue that is sent whole."""
+
+    mode: DialogueMode | None = None
+    """`retrospective`, the default: each turn is read with the turns after it; `live`: as if they
+    had not been spoken yet."""
 
 
 def check_item_id(value: Any) -> str | int:
@@ -82,6 +94,8 @@ class RankedLabel(_Form):
 class Answer(_Form):
     """The label of one item, and how sure the model is."""
 
+    id: ItemId | None = None
+    """Of a single item that has one; in batches and streams the result has it."""
     task: str
     label: str
     """Id of the most probable label; `GET /labels` has all ids with their definitions."""
@@ -127,30 +141,30 @@ class ErrorDocument(_Form):
     request_id: str | None = None
 
 
-class ProblemBatchItem(Problem):
-    """A problem in a batch."""
+class ProblemItem(Problem):
+    """A problem, alone or in a batch."""
 
     id: ItemId | None = None
-    """Comes back with the result."""
+    """Comes back with the answer."""
 
 
-class DialogueTurnBatchItem(DialogueTurn):
-    """A dialogue turn in a batch."""
+class DialogueTurnItem(DialogueTurn):
+    """A dialogue turn, alone or in a batch."""
 
     id: ItemId | None = None
-    """Comes back with the result."""
+    """Comes back with the answer."""
 
 
 class ProblemBatch(_Form):
     """Problems to be classified together."""
 
-    items: list[ProblemBatchItem] = Field(min_length=1)
+    items: list[ProblemItem] = Field(min_length=1)
 
 
 class DialogueTurnBatch(_Form):
     """Dialogue turns to be classified together."""
 
-    items: list[DialogueTurnBatchItem] = Field(min_length=1)
+    items: list[DialogueTurnItem] = Field(min_length=1)
 
 
 class BatchResult(_Form):
@@ -196,9 +210,8 @@ class Dialogue(_Form):
     """A tutoring dialogue in spoken order."""
 
     turns: list[SpokenTurn] = Field(min_length=1)
-    mode: DialogueMode = "retrospective"
-    """`retrospective`: each turn is read with the turns after it; `live`: as if they had not
-    been spoken yet."""
+    mode: DialogueMode | None = None
+    """The option of this name, in the body."""
 
 
 class DialogueAnswer(_Form):
@@ -212,7 +225,8 @@ class DialogueAnswer(_Form):
     """How many turns are classified."""
     failed: int
     structure: Structure | None
-    """Null when a turn has no label: a gap would falsify it."""
+    """Null when a turn has no label, a gap would falsify it, and for a task whose labels name no
+    moves."""
 
 
 class StreamEnd(_Form):
@@ -292,6 +306,7 @@ class Models(_Form):
     """All loaded checkpoints."""
 
     models: list[ModelDescription]
+    limits: Limits
 
 
 class Health(_Form):

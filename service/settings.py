@@ -136,10 +136,12 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Largest body of `/files/read` and `/files/write`."""
     max_uploads: int = Field(default=16, ge=1)
-    """Most files sent at once; beyond it they are refused with 503, and those of one client
-    with 429 when it has half of them."""
+    """Most files sent at once; beyond it they are refused with 503."""
+    max_client_uploads: int = Field(default=8, ge=1)
+    """Most of them of one client; beyond it they are refused with 429."""
     max_upload_workers: int = Field(default=2, ge=1)
-    """Most of them that are worked on at once, each by a process of its own."""
+    """Most of them that are worked on at once, each by a process of its own; of those who wait,
+    the client with the fewest is next."""
 
     api_key_hashes: str = ""
     """`name:sha256` of each API key, parted by commas; `ncal key` makes them.

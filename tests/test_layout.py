@@ -107,6 +107,7 @@ LAYERS = {
         "access",
         "observability",
         "schemas",
+        "limits",
         "tasks",
         "settings",
         "errors",

@@ -121,10 +121,11 @@ def write_labelled(labelled: Labelled, path: Path, *, prefix: str, compare: str 
 def describe_dialogues(labelled: Labelled) -> Iterator[dict[str, Any]]:
     """Yield the IRF structure of each dialogue; rows without text are no turns.
 
-    A dialogue in which a turn has no label has None: a gap would falsify it.
+    A dialogue in which a turn has no label has None: a gap would falsify it. So has each of a
+    task whose labels name no moves.
     """
     job = labelled.job
-    table, reading, groups = job.table, job.reading, job.task.groups
+    table, reading, scheme = job.table, job.reading, job.task.scheme
     for dialogue, group in itertools.groupby(
         labelled.read(), lambda pair: find_dialogue(pair[0], reading)
     ):
@@ -135,12 +136,13 @@ def describe_dialogues(labelled: Labelled) -> Iterator[dict[str, Any]]:
             and (speaker := find_speaker(table, row, reading))
         ]
         known = [
-            LabelledTurn(speaker, text, answer["label"], groups[answer["label"]])
+            LabelledTurn(speaker, text, answer["label"])
             for answer, speaker, text in turns
             if "label" in answer
         ]
-        whole = bool(turns) and len(known) == len(turns)
-        structure = describe_structure(known).model_dump() if whole else None
+        structure = None
+        if scheme is not None and turns and len(known) == len(turns):
+            structure = describe_structure(known, scheme).model_dump()
         yield {"dialogue": dialogue, "turns": len(turns), "structure": structure}
 
 

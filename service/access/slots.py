@@ -1,8 +1,9 @@
 """What all clients share is bounded, and so is the share of one: places, and bytes held."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from service.errors import Overloaded, RateLimited
 
@@ -43,6 +44,44 @@ class Slots:
         finally:
             self.taken -= 1
             _give_back(self._taken_by, client, 1)
+
+
+class Workplaces:
+    """So many work at once; of those who wait, whoever's client has the fewest at work is next."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._working: Counter[str] = Counter()
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        """In the order in which they came."""
+
+    @asynccontextmanager
+    async def take(self, client: str) -> AsyncIterator[None]:
+        """Wait for a place, and hold it as long as the block lasts."""
+        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((client, called))
+        self._call()
+        try:
+            await called
+            yield
+        finally:
+            self._leave(client, called)
+
+    def _call(self) -> None:
+        while self._free and (waiting := [each for each in self._waiting if not each[1].done()]):
+            chosen = min(waiting, key=lambda each: self._working[each[0]])
+            self._waiting.remove(chosen)
+            self._free -= 1
+            self._working[chosen[0]] += 1
+            chosen[1].set_result(None)
+
+    def _leave(self, client: str, called: asyncio.Future[None]) -> None:
+        if called.cancelled():
+            self._waiting.remove((client, called))
+        else:
+            self._free += 1
+            _give_back(self._working, client, 1)
+        self._call()
 
 
 class Buffer:

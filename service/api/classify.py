@@ -28,7 +28,7 @@ from service.http.request_context import (
 from service.schemas import Answer, BatchAnswer
 from service.tasks import PROBLEM_TASK, TURN_TASK
 
-router = APIRouter(tags=["classify"], route_class=DirectRoute)
+router = APIRouter(route_class=DirectRoute)
 _FORMATTED_AT_ONCE = 128
 
 _ONE: dict[int | str, dict[str, Any]] = {200: {"model": Answer}, **CLASSIFICATION_ERRORS}
@@ -123,7 +123,8 @@ async def _classify_one(request: Request, task: str) -> Response:
         prompts = await encode(request, served, [item])
         result = await classifier.classify(served, prompts[0], call)
     get_trace(request).add(result)
-    return JsonResponse(format_answer(served, result, options, mix))
+    answer = format_answer(served, result, options, mix)
+    return JsonResponse(answer if item.id is None else {"id": item.id, **answer})
 
 
 async def _classify_batch(request: Request, task: str) -> Response:

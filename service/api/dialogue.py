@@ -1,4 +1,4 @@
-"""`POST /classify/dialogue`: a whole dialogue, a label for every turn, and its IRF structure."""
+"""`POST …/classify/dialogue`: a whole dialogue, a label for every turn, and its structure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,19 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from contract.interaction import LabelledTurn, cut_windows, describe_structure
+from contract.interaction import (
+    DialogueMode,
+    LabelledTurn,
+    cut_windows,
+    describe_structure,
+    read_scheme,
+)
 from contract.priors import Mix, describe_mix
 from service.api.answers import JsonResponse, format_result
 from service.api.mixes import find_mix, resolve_mix
+from service.api.turn_tasks import find_turn_task
 from service.classifier import Classification
-from service.errors import ServiceError
+from service.errors import InvalidInput, Reason, ServiceError
 from service.http.bodies import parse_dialogue, read_form
 from service.http.direct_route import DirectRoute
 from service.http.openapi import CLASSIFICATION_ERRORS, describe_dialogue
@@ -19,17 +26,15 @@ from service.http.request_context import (
     cancel_on_disconnect,
     charge,
     encode,
-    find_task,
     get_core,
     get_trace,
     make_call,
-    read_options,
+    read_more_options,
 )
 from service.models.model import ServedTask
-from service.schemas import Dialogue, DialogueAnswer, Options
-from service.tasks import TURN_TASK
+from service.schemas import Dialogue, DialogueAnswer, DialogueOptions, Options
 
-router = APIRouter(tags=["classify"], route_class=DirectRoute)
+router = APIRouter(route_class=DirectRoute)
 
 
 @router.post(
@@ -41,9 +46,9 @@ router = APIRouter(tags=["classify"], route_class=DirectRoute)
 )
 async def classify_dialogue(request: Request) -> Response:
     core = get_core(request)
-    options = read_options(request)
+    options = read_more_options(request, DialogueOptions)
     classifier = core.readiness.require_classifier()
-    served = find_task(request, TURN_TASK, options)
+    served = find_turn_task(request, options)
     stated = resolve_mix(served, options)
     call = make_call(request, "batch")
     dialogue = await read_form(
@@ -53,17 +58,27 @@ async def classify_dialogue(request: Request) -> Response:
         lambda data: parse_dialogue(data, core.settings),
         max_values=core.settings.max_body_values,
     )
+    mode = _choose_mode(dialogue, options)
     charge(request, items=len(dialogue.turns))
     core.metrics.request_items.labels(call.mode).observe(len(dialogue.turns))
     async with cancel_on_disconnect(request):
-        turns = cut_windows(dialogue.turns, served.task.window, dialogue.mode)
+        turns = cut_windows(dialogue.turns, served.task.window, mode)
         prompts = await encode(request, served, turns)
         outcomes = await classifier.classify_batch(served, prompts, call)
         mix = await find_mix(served, stated, outcomes)
     for outcome in outcomes:
         if isinstance(outcome, Classification):
             get_trace(request).add(outcome)
-    return JsonResponse(_format_dialogue(dialogue, served, outcomes, options, mix))
+    formatted = _format_dialogue(dialogue, served, outcomes, options, mix)
+    return JsonResponse({"mode": mode, **formatted})
+
+
+def _choose_mode(dialogue: Dialogue, options: DialogueOptions) -> DialogueMode:
+    """The mode of the query, or of the body; InvalidInput if they say different things."""
+    if options.mode and dialogue.mode and options.mode != dialogue.mode:
+        reasons = [Reason("mode", "differs from the option `mode`; leave out one of them")]
+        raise InvalidInput("the input breaks a rule; `errors` names the fields", reasons=reasons)
+    return options.mode or dialogue.mode or "retrospective"
 
 
 def _format_dialogue(
@@ -78,15 +93,15 @@ def _format_dialogue(
         for index, (turn, outcome) in enumerate(zip(dialogue.turns, outcomes, strict=True))
     ]
     labelled = [
-        LabelledTurn(
-            turn.speaker, turn.text, result["prediction"]["label"], result["prediction"]["group"]
-        )
+        LabelledTurn(turn.speaker, turn.text, result["prediction"]["label"])
         for turn, result in zip(dialogue.turns, results, strict=True)
         if result["status"] == "ok"
     ]
-    structure = describe_structure(labelled) if len(labelled) == len(results) else None
+    scheme = read_scheme(served.task.label_set)
+    structure = None
+    if scheme is not None and len(labelled) == len(results):
+        structure = describe_structure(labelled, scheme)
     return {
-        "mode": dialogue.mode,
         "prior": describe_mix(mix, served.task.label_set.ids),
         "turns": results,
         "ok": len(labelled),

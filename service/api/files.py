@@ -11,7 +11,12 @@ from service.files.jobs import Answer, FileJobs, Job
 from service.http.bodies import check_media_type
 from service.http.direct_route import DirectRoute
 from service.http.openapi_files import FILE_ERRORS, describe_file, describe_upload
-from service.http.request_context import cancel_on_disconnect, charge, make_call
+from service.http.request_context import (
+    cancel_on_disconnect,
+    charge,
+    make_call,
+    refuse_other_options,
+)
 from service.schemas import FileRows
 
 router = APIRouter(tags=["files"], route_class=DirectRoute)
@@ -65,6 +70,7 @@ async def write_file(request: Request) -> Response:
 
 
 def _begin(request: Request, action: str) -> Response:
+    refuse_other_options(request)
     check_media_type(request, _FORM)
     charge(request, items=1)
     return _FileAnswer(request, action)

@@ -12,6 +12,7 @@ from service.schemas import Health
 router = APIRouter(tags=["operation"])
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get(
     "/health/live",
     summary="503 when only a restart can help",
@@ -22,6 +23,7 @@ async def get_live(request: Request) -> Health:
     return Health(status="ok")
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     summary="200 when every engine has just answered a canary and work is welcome",
@@ -32,6 +34,7 @@ async def get_ready(request: Request) -> Health:
     return Health(status="ok")
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     summary="Metrics for Prometheus, ours and vLLM's",

@@ -3,11 +3,13 @@
 from fastapi import APIRouter, Request
 
 from contract.inputs import Kind
+from contract.labels import add_moves
 from contract.manifest import Task
 from service.classifier import Classifier
-from service.errors import Internal, NotReady, Unauthorized
+from service.errors import Internal, InvalidInput, NotReady, Unauthorized
 from service.http.openapi import describe_errors
-from service.http.request_context import get_core
+from service.http.request_context import get_core, refuse_other_options
+from service.limits import read_limits
 from service.models.model import Model
 from service.schemas import (
     Labels,
@@ -23,18 +25,20 @@ from service.tasks import find_path
 router = APIRouter()
 
 
+@router.head("/labels", include_in_schema=False)
 @router.get(
     "/labels",
     tags=["information"],
     summary="All labels with their names and definitions",
-    responses=describe_errors(Unauthorized, NotReady, Internal),
+    responses=describe_errors(Unauthorized, NotReady, Internal, InvalidInput),
 )
 async def get_labels(request: Request) -> Labels:
+    refuse_other_options(request)
     classifier = get_core(request).readiness.require_classifier()
     return Labels(
         tasks=[
             ServedLabels(
-                **dict(served.task.label_set),
+                **dict(add_moves(served.task.label_set)),
                 path=find_path(served.task),
                 model=ModelName(name=served.model.name, fingerprint=served.model.fingerprint),
             )
@@ -43,17 +47,23 @@ async def get_labels(request: Request) -> Labels:
     )
 
 
+@router.head("/models", include_in_schema=False)
 @router.get(
     "/models",
     tags=["information"],
     summary="The loaded checkpoints: fingerprint, tasks, evaluation, live queue",
-    responses=describe_errors(Unauthorized, NotReady, Internal),
+    responses=describe_errors(Unauthorized, NotReady, Internal, InvalidInput),
 )
 async def get_models(request: Request) -> Models:
+    refuse_other_options(request)
     classifier = get_core(request).readiness.require_classifier()
-    default = get_core(request).settings.default_prior
+    settings = get_core(request).settings
     return Models(
-        models=[_describe_model(classifier, model, default) for model in classifier.models]
+        models=[
+            _describe_model(classifier, model, settings.default_prior)
+            for model in classifier.models
+        ],
+        limits=read_limits(settings),
     )
 
 

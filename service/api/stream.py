@@ -21,7 +21,7 @@ from service.http.openapi import (
 from service.http.request_context import get_client, get_core, read_options, read_timeout_s
 from service.tasks import PROBLEM_TASK, TURN_TASK
 
-router = APIRouter(tags=["classify"], route_class=DirectRoute)
+router = APIRouter(route_class=DirectRoute)
 _JSON_LINES = "application/jsonl"
 _RESPONSES = {200: describe_line_answers(), **CLASSIFICATION_ERRORS}
 

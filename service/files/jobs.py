@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from starlette.requests import Request
 
-from service.access.slots import Slots
+from service.access.slots import Slots, Workplaces
 from service.errors import BodyTooLarge, DeadlineExceeded, Internal, InvalidInput, Reason
 from service.files.worker import ANSWER, REFUSED
 from service.observability.logs import log
@@ -34,6 +34,7 @@ class Job(NamedTuple):
     """An upload on the disk, in a folder of its own."""
 
     folder: Path
+    client: str
 
     @property
     def answer(self) -> Path:
@@ -52,19 +53,17 @@ class FileJobs:
 
     def __init__(self, settings: Settings) -> None:
         self._max_bytes = settings.max_upload_bytes
-        self._slots = Slots(
-            settings.max_uploads, "uploads", most_each=max(1, settings.max_uploads // 2)
-        )
-        self._workers = asyncio.Semaphore(settings.max_upload_workers)
+        self._slots = Slots(settings.max_uploads, "uploads", most_each=settings.max_client_uploads)
+        self._workers = Workplaces(settings.max_upload_workers)
 
     @contextmanager
     def open(self, client: str = "") -> Iterator[Job]:
         """A folder for an upload while the block lasts.
 
-        Overloaded when there are too many, RateLimited when the client has half of them.
+        Overloaded when there are too many, RateLimited when the client has its share.
         """
         with self._slots.take(client), tempfile.TemporaryDirectory(prefix="ncal-upload-") as folder:
-            yield Job(Path(folder))
+            yield Job(Path(folder), client)
 
     async def receive(self, request: Request, job: Job, deadline: float) -> None:
         """Keep the body as it comes; BodyTooLarge before more than the limit is kept."""
@@ -89,7 +88,10 @@ class FileJobs:
     ) -> Answer:
         """Work on the upload; InvalidInput says what is wrong with it."""
         try:
-            async with asyncio.timeout(deadline - time.monotonic()), self._workers:
+            async with (
+                asyncio.timeout(deadline - time.monotonic()),
+                self._workers.take(job.client),
+            ):
                 status, said = await self._run_worker(job, action, content_type)
         except TimeoutError:
             raise DeadlineExceeded(f"the file takes too long; {_REMEDY}") from None

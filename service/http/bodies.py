@@ -27,9 +27,9 @@ from service.errors import (
 from service.http.json_bounds import JsonBounds
 from service.schemas import (
     Dialogue,
-    DialogueTurnBatchItem,
+    DialogueTurnItem,
     ItemId,
-    ProblemBatchItem,
+    ProblemItem,
     SpokenTurn,
     check_item_id,
 )
@@ -37,18 +37,16 @@ from service.settings import Settings
 
 Form = TypeVar("Form", bound=BaseModel)
 Parsed = TypeVar("Parsed")
-_FORMS: dict[Kind, type[Problem] | type[DialogueTurn]] = {
-    "problem": Problem,
-    "dialogue-turn": DialogueTurn,
-}
-_BATCH_FORMS: dict[Kind, type[ProblemBatchItem] | type[DialogueTurnBatchItem]] = {
-    "problem": ProblemBatchItem,
-    "dialogue-turn": DialogueTurnBatchItem,
+_FORMS: dict[Kind, type[ProblemItem] | type[DialogueTurnItem]] = {
+    "problem": ProblemItem,
+    "dialogue-turn": DialogueTurnItem,
 }
 _MOST_REASONS = 20
 _BROKEN_RULE = "the input breaks a rule; `errors` names the fields"
 _MOST_ERRORS = 1000
 """More are not looked at: each costs a microsecond and a kilobyte."""
+_NO_CODING = "identity"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PARSED_INLINE_BYTES = 32 * 1024
 """A larger body is parsed in a thread, so that the event loop stays free."""
 
@@ -94,7 +92,16 @@ async def read_form(
 
 
 def check_media_type(request: Request, *allowed: str) -> None:
-    """Raise UnsupportedMediaType unless the body declares one of the types."""
+    """Raise UnsupportedMediaType unless the body declares one of the types, and no coding.
+
+    Nothing is unpacked: a kilobyte could become a megabyte before any limit is seen.
+    """
+    coding = request.headers.get("content-encoding", _NO_CODING).strip().lower()
+    if coding not in ("", _NO_CODING):
+        raise UnsupportedMediaType(
+            "send the body as it is, not compressed: without `content-encoding`",
+            headers={"Accept-Encoding": _NO_CODING},
+        )
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in allowed:
         raise UnsupportedMediaType(f"send the body as `content-type: {' or '.join(allowed)}`")
@@ -127,6 +134,8 @@ def parse_json(body: bytes, settings: Settings, *, max_values: int) -> Any:
 
 
 def _load_json(body: bytes | bytearray, settings: Settings) -> Any:
+    if body.startswith(_BYTE_ORDER_MARK):  # what editors and Excel begin a UTF-8 file with
+        body = body[len(_BYTE_ORDER_MARK) :]
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -152,7 +161,9 @@ def parse_form(form: type[Form], data: Any, path: str = "") -> Form:
         raise explain(error.errors(include_input=False, include_url=False), path) from None
 
 
-def parse_item(kind: Kind, data: Any, settings: Settings, path: str = "") -> AnyInput:
+def parse_item(
+    kind: Kind, data: Any, settings: Settings, path: str = ""
+) -> ProblemItem | DialogueTurnItem:
     """Return an input of the kind; InvalidInput when it breaks a rule or a limit."""
     _check_turns_around(data, settings, path)
     item = parse_form(_FORMS[kind], data, path)
@@ -233,13 +244,13 @@ def parse_batch_item(kind: Kind, data: Any, settings: Settings, path: str = "") 
     identifier: ItemId | None = None
     try:
         _check_turns_around(data, settings, path)
-        item = parse_form(_BATCH_FORMS[kind], data, path)
+        item = parse_form(_FORMS[kind], data, path)
         identifier = item.id
         check_limits(item, settings, path)
         return BatchItem(identifier, item)
     except InvalidInput as error:
         if identifier is None and isinstance(data, dict):
-            identifier = _read_id(data.get("id"))
+            identifier = read_id(data.get("id"))
         return BatchItem(identifier, error)
 
 
@@ -254,7 +265,7 @@ def _check_turns_around(data: Any, settings: Settings, path: str) -> None:
             )
 
 
-def _read_id(value: Any) -> ItemId | None:
+def read_id(value: Any) -> ItemId | None:
     """The id of an item that is wrong elsewhere, if it can be given back."""
     with suppress(ValueError):
         return check_item_id(value)

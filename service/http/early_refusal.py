@@ -28,7 +28,7 @@ from service.observability.logs import log
 from service.observability.metrics import Metrics
 from service.observability.telemetry import make_error_response, read_trace
 from service.readiness import Readiness
-from service.tasks import TASK_ROUTE, find_path
+from service.tasks import TASK_ROUTE, find_path, name_endpoint
 
 _UNUSUAL = frozenset((b"expect", b"origin", b"x-request-timeout"))
 _TRACED = frozenset((b"x-request-id", b"traceparent"))
@@ -140,10 +140,11 @@ class EarlyRefusal:
             self._version = classifier.loaded.version
             self._places.clear()
             for name, served in classifier.tasks.items():
-                path, admission = find_path(served.task), served.model.admission
-                self._places[path.encode()] = _Place(path, admission)
-                by_task = TASK_ROUTE.format(task=name).encode()
-                self._places[by_task] = _Place(TASK_ROUTE, admission)
+                own, by_task = find_path(served.task), TASK_ROUTE.format(task=name)
+                for path, route in ((own, own), (by_task, TASK_ROUTE)):
+                    place = _Place(name_endpoint(route), served.model.admission)
+                    for each in (path, name_endpoint(path)):
+                        self._places[each.encode()] = place
         return self._places.get(target)
 
     def _find_refusal(self, place: _Place, scope: Scope) -> tuple[str, _Refusal] | None:

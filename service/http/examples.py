@@ -27,7 +27,6 @@ BATCH_EXAMPLES: dict[Kind, dict[str, Any]] = {
     },
 }
 DIALOGUE_EXAMPLE = {
-    "mode": "retrospective",
     "turns": [
         {"speaker": "teacher", "text": "三角形的内角和是多少度？"},
         {"speaker": "student", "text": "一百八十度。"},

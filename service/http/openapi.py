@@ -6,10 +6,11 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from contract.inputs import DialogueTurn, Kind, Problem
+from contract.inputs import Kind
 from service import __version__
 from service.errors import (
     ERROR_MEDIA_TYPE,
@@ -32,22 +33,27 @@ from service.errors import (
 )
 from service.http.examples import BATCH_EXAMPLES, DIALOGUE_EXAMPLE, EXAMPLES
 from service.http.ndjson import NDJSON, SSE
+from service.limits import LEAST_TIMEOUT_S, describe_limits, read_limits
 from service.schemas import (
-    LEAST_TIMEOUT_S,
     BatchResult,
     Dialogue,
+    DialogueOptions,
     DialogueTurnBatch,
+    DialogueTurnItem,
     ErrorDocument,
     Options,
     ProblemBatch,
+    ProblemItem,
     StreamEnd,
 )
+from service.settings import Settings
+from service.tasks import VERSION, is_unversioned
 
 _KEY_NOTE = "Asked for only where the operator has set keys; never at `/health`."
 _REFERENCE = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (
-    Problem,
-    DialogueTurn,
+    ProblemItem,
+    DialogueTurnItem,
     ProblemBatch,
     DialogueTurnBatch,
     Dialogue,
@@ -56,6 +62,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     ErrorDocument,
 )
 _FORMS: dict[Kind, str] = {"problem": "Problem", "dialogue-turn": "DialogueTurn"}
+"""Beginning of the names of what holds items of a kind: `ProblemItem`, `ProblemBatch`."""
 TIMEOUT_PARAMETER = {
     "name": "X-Request-Timeout",
     "in": "header",
@@ -82,14 +89,14 @@ IRF moves. Probabilities are calibrated for the class prior that the answer name
 
 def describe_body(kind: Kind, *, batch: bool = False) -> dict[str, Any]:
     """Return the OpenAPI parts for a route whose body holds one item or a batch."""
-    name = _FORMS[kind] + ("Batch" if batch else "")
+    name = _FORMS[kind] + ("Batch" if batch else "Item")
     example = BATCH_EXAMPLES[kind] if batch else EXAMPLES[kind]
     return _describe({"$ref": _REFERENCE.format(model=name)}, example)
 
 
 def describe_any_body(*, batch: bool = False) -> dict[str, Any]:
     """The same for a route whose task decides what its items are."""
-    suffix = "Batch" if batch else ""
+    suffix = "Batch" if batch else "Item"
     forms = [{"$ref": _REFERENCE.format(model=name + suffix)} for name in _FORMS.values()]
     described = _describe({"anyOf": forms}, (BATCH_EXAMPLES if batch else EXAMPLES)["problem"])
     return _add_task(described)
@@ -97,7 +104,8 @@ def describe_any_body(*, batch: bool = False) -> dict[str, Any]:
 
 def describe_dialogue() -> dict[str, Any]:
     """The same for a whole dialogue."""
-    return _describe({"$ref": _REFERENCE.format(model="Dialogue")}, DIALOGUE_EXAMPLE)
+    schema = {"$ref": _REFERENCE.format(model="Dialogue")}
+    return _describe(schema, DIALOGUE_EXAMPLE, options=DialogueOptions)
 
 
 def describe_lines(kind: Kind) -> dict[str, Any]:
@@ -105,11 +113,11 @@ def describe_lines(kind: Kind) -> dict[str, Any]:
     examples = [orjson.dumps(item).decode() for item in BATCH_EXAMPLES[kind]["items"]]
     schema = {
         "type": "string",
-        "description": f"Lines of JSON, each of the form `{_FORMS[kind]}BatchItem`.",
+        "description": f"Lines of JSON, each of the form `{_FORMS[kind]}Item`.",
     }
     described = _describe(schema, "\n".join(examples), NDJSON)
     # OpenAPI 3.2: what each line is.
-    item = {"$ref": _REFERENCE.format(model=_FORMS[kind] + "BatchItem")}
+    item = {"$ref": _REFERENCE.format(model=_FORMS[kind] + "Item")}
     described["requestBody"]["content"][NDJSON]["itemSchema"] = item
     return described
 
@@ -174,10 +182,17 @@ def describe_model_body(form: type[BaseModel], example: Any) -> dict[str, Any]:
     }
 
 
-def install_openapi(app: FastAPI, bodies: Sequence[type[BaseModel]] = ()) -> None:
+def name_operation(route: APIRoute) -> str:
+    """Return a name for what generators of clients make of a route: that of its function."""
+    return f"{route.name}_unversioned" if is_unversioned(route.path) else route.name
+
+
+def install_openapi(
+    app: FastAPI, settings: Settings, bodies: Sequence[type[BaseModel]] = ()
+) -> None:
     """Make the app's document complete; it is built once, when first asked for.
 
-    `bodies` are further forms that it refers to.
+    Limits are those of the settings; `bodies` are further forms that it refers to.
     """
 
     def build() -> dict[str, Any]:
@@ -198,25 +213,37 @@ def install_openapi(app: FastAPI, bodies: Sequence[type[BaseModel]] = ()) -> Non
                 "ApiKey": {"type": "http", "scheme": "bearer", "description": _KEY_NOTE}
             }
             document["security"] = [{"ApiKey": []}, {}]
+            _point_to_versions(document["paths"])
+            describe_limits(document, read_limits(settings))
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = build  # type: ignore[method-assign]
 
 
+def _point_to_versions(paths: dict[str, Any]) -> None:
+    """Say of each path without a version that it is the same as the one with it."""
+    for path, operations in paths.items():
+        for operation in operations.values() if is_unversioned(path) else ():
+            operation["description"] = f"The same as `{VERSION}{path}`; both stay."
+
+
 def _describe(
-    schema: dict[str, Any], example: Any, media_type: str = "application/json"
+    schema: dict[str, Any],
+    example: Any,
+    media_type: str = "application/json",
+    options: type[Options] = Options,
 ) -> dict[str, Any]:
     return {
         "requestBody": {
             "required": True,
             "content": {media_type: {"schema": schema, "example": example}},
         },
-        "parameters": [*_describe_options(), TIMEOUT_PARAMETER],
+        "parameters": [*_describe_options(options), TIMEOUT_PARAMETER],
     }
 
 
-def _describe_options() -> list[dict[str, Any]]:
+def _describe_options(options: type[Options]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
@@ -225,7 +252,7 @@ def _describe_options() -> list[dict[str, Any]]:
             "description": schema["description"],
             "schema": schema,
         }
-        for name, schema in Options.model_json_schema()["properties"].items()
+        for name, schema in options.model_json_schema()["properties"].items()
     ]
 
 

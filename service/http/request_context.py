@@ -3,11 +3,12 @@
 import asyncio
 import functools
 import math
+import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import Receive
@@ -18,12 +19,16 @@ from service.access.rate_limit import Client
 from service.classifier import Call
 from service.errors import InvalidInput, Reason
 from service.http.bodies import parse_form
+from service.limits import LEAST_TIMEOUT_S
 from service.models.model import Model, ServedTask
 from service.observability.metrics import Metrics, Mode
 from service.observability.telemetry import Trace
 from service.readiness import Readiness
-from service.schemas import LEAST_TIMEOUT_S, Options
+from service.schemas import Options
 from service.settings import Settings
+
+AnyOptions = TypeVar("AnyOptions", bound=Options)
+_OPTION = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,29 @@ def read_options(connection: HTTPConnection) -> Options:
     default = get_core(connection).settings.default_prior
     if not connection.scope["query_string"]:
         return _make_default_options(default)
-    return parse_form(Options, {"prior": default} | dict(connection.query_params), "query")
+    return read_more_options(connection, Options)
+
+
+def read_more_options(connection: HTTPConnection, form: type[AnyOptions]) -> AnyOptions:
+    """The same for an endpoint with further options."""
+    default = get_core(connection).settings.default_prior
+    refuse_other_options(connection, form.model_fields)
+    return parse_form(form, {"prior": default} | dict(connection.query_params), "query")
+
+
+def refuse_other_options(connection: HTTPConnection, known: Collection[str] = ()) -> None:
+    """Raise InvalidInput for an option of the query that the endpoint does not know.
+
+    It is named if it looks like an option and not like a text.
+    """
+    for name in connection.query_params:
+        if name not in known:
+            field = f"query.{name}" if _OPTION.fullmatch(name) else "query"
+            there_are = f"there are {', '.join(known)}" if known else "this endpoint has none"
+            raise InvalidInput(
+                "the query has an option that is none; `errors` names those there are",
+                reasons=[Reason(field, f"is no option here; {there_are}")],
+            )
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""`WS /classify/dialogue/live`: the way into a live session."""
+"""`WS …/classify/dialogue/live`: the way into a live session."""
 
 from typing import cast
 
@@ -8,10 +8,11 @@ from starlette.websockets import WebSocket
 from service.access.identification import LIVE_PROTOCOL, make_refusal
 from service.access.slots import Slots
 from service.api.mixes import require_mix
+from service.api.turn_tasks import find_turn_task
 from service.errors import ServiceError
-from service.http.request_context import find_task, get_client, get_core, read_options
+from service.http.request_context import get_client, get_core, read_more_options
 from service.live.session import Session
-from service.tasks import TURN_TASK
+from service.schemas import LiveOptions
 
 router = APIRouter()
 
@@ -22,8 +23,8 @@ async def classify_live(websocket: WebSocket) -> None:
     core = get_core(websocket)
     slots = cast(Slots, websocket.app.state.live_slots)
     try:
-        options = read_options(websocket)
-        served = find_task(websocket, TURN_TASK, options)
+        options = read_more_options(websocket, LiveOptions)
+        served = find_turn_task(websocket, options)
         mix = require_mix(served, options)
         served.model.admission.check_open()
         with slots.take(get_client(websocket).name):

@@ -11,12 +11,15 @@ Server:
 
     {"type": "ready", "task", "model", "window", "limits"}
     {"type": "label", "index", "id"?, "final", "prediction"}
-    {"type": "error", "index"?, "id"?, "final"?, "error"}
+    {"type": "error", "index"?, "id"?, "final"?, "taken"?, "error"}
     {"type": "pong"}
     {"type": "end", "reason", "turns"}
 
 A turn is labelled at once (`final: false`), and again as soon as the turns after it that
 the model reads have been spoken (`final: true`); `end` makes the last ones final.
+
+An error about a turn has its `index`. With `taken: false` the turn was refused and counts for
+nothing: `index` is what it would have had, and the next turn gets it.
 
 Resuming: a client keeps the turns that have no final label. After a lost connection it
 opens a new one, says with `resume` which index its next turn has and which turns came

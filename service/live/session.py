@@ -23,7 +23,7 @@ from service.errors import (
     ServiceError,
     to_error_document,
 )
-from service.http.bodies import check_limits, parse_json
+from service.http.bodies import check_limits, parse_json, read_id
 from service.http.request_context import get_client, get_core, get_trace
 from service.live.context import LiveContext, SpokenTurn
 from service.live.messages import (
@@ -56,11 +56,19 @@ MOST_MISTAKES = 20
 class _Close(Exception):
     """The session is over, for a reason that the last message names."""
 
-    def __init__(self, code: int, reason: str, error: ServiceError | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        error: ServiceError | None = None,
+        place: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.error = error
+        self.place = place or {}
+        """Of the turn that the error is about."""
 
 
 class Session:
@@ -156,25 +164,37 @@ class Session:
             body = await self._inbox.get()
             if isinstance(body, _Close):
                 raise body
+            data = self._parse(body)
             try:
-                await self._answer_message(body)
+                await self._answer_message(data)
                 self._mistakes = 0
             except (InvalidInput, RateLimited) as error:
-                await self._forgive(error)
+                await self._forgive(error, data)
 
-    async def _forgive(self, error: ServiceError) -> None:
+    async def _forgive(self, error: ServiceError, data: Any) -> None:
         """Tell of a message that was not taken; whoever only errs is sent away."""
         self._metrics.count_error(error.slug)
         self._mistakes += not isinstance(error, RateLimited)  # which is haste, and no mistake
+        place = self._find_place(data)
         if self._mistakes >= MOST_MISTAKES:
-            raise _Close(CLOSE_MISUSE, "too-many-mistakes", error) from None
-        await self._send({"type": "error", "error": to_error_document(error)})
+            raise _Close(CLOSE_MISUSE, "too-many-mistakes", error, place) from None
+        await self._send({"type": "error", **place, "error": to_error_document(error)})
 
-    async def _answer_message(self, body: bytes) -> None:
+    def _find_place(self, data: Any) -> dict[str, Any]:
+        """What tells a turn that was not taken: the index it would have had, and its id."""
+        if not isinstance(data, dict) or data.get("type") != "turn":
+            return {}
+        place = {"index": self._context.next_index, "taken": False}
+        identifier = read_id(data.get("id"))
+        return place if identifier is None else place | {"id": identifier}
+
+    def _parse(self, body: bytes) -> Any:
         try:
-            data = parse_json(body, self._settings, max_values=_MOST_VALUES)
+            return parse_json(body, self._settings, max_values=_MOST_VALUES)
         except InvalidInput as error:
             raise _Close(CLOSE_NOT_JSON, "not-json", error) from None
+
+    async def _answer_message(self, data: Any) -> None:
         match parse_message(data):
             case TurnMessage() as message:
                 await self._take_turn(message)
@@ -257,7 +277,8 @@ class Session:
     async def _close(self, closing: _Close) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):  # it may have left meanwhile
             if closing.error is not None:
-                await self._send({"type": "error", "error": to_error_document(closing.error)})
+                document = to_error_document(closing.error)
+                await self._send({"type": "error", **closing.place, "error": document})
             await self._send({"type": "end", "reason": closing.reason, "turns": self._turns})
             await self._websocket.close(closing.code, closing.reason)
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import ERROR_MEDIA_TYPE, ServiceError, to_error_document, to_headers
 from service.observability.logs import log, report_fault
 from service.observability.metrics import Metrics
+from service.tasks import name_endpoint
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(
@@ -156,7 +157,7 @@ class Telemetry:
         await send_error(known, trace.request_id, send, form)
 
     def _record(self, scope: Scope, trace: Trace) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = name_endpoint(getattr(scope.get("route"), "path", "unmatched"))
         duration_s = time.perf_counter() - trace.started
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count_request(route, method, trace.status, duration_s)

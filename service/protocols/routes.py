@@ -37,6 +37,8 @@ class _Path(NamedTuple):
     protocol: Protocol
     path: str
     method: Literal["GET", "POST"]
+    name: str
+    """What generators of clients call it."""
     handler: Handler
     summary: str
     answer: type[BaseModel]
@@ -48,7 +50,7 @@ class _Path(NamedTuple):
 
 _PATHS = (
     _Path(
-        "systemone", "/v1/systemone", "POST", systemone.ask,
+        "systemone", "/v1/systemone", "POST", "ask_systemone", systemone.ask,
         "System One: typed questions about one state", SystemOneResponse, SystemOneError,
         to_systemone_error, SystemOneRequest,
         {
@@ -63,20 +65,22 @@ _PATHS = (
         },
     ),
     _Path(
-        "systemone", "/v1/models", "GET", systemone.list_models,
+        "systemone", "/v1/models", "GET", "list_models", systemone.list_models,
         "System One and OpenAI: what `model` may name", ModelList, SystemOneError,
         to_systemone_error,
     ),
     *(
         _Path(
-            "vllm", path, "POST", vllm_classify.classify, "vLLM: labels of texts",
+            "vllm", path, "POST", name, vllm_classify.classify, "vLLM: labels of texts",
             ClassifyResponse, VllmError, to_vllm_error, ClassifyRequest,
             {"model": "timss", "input": [_PROBLEM]},
         )
-        for path in vllm_classify.PATHS
+        for path, name in zip(
+            vllm_classify.PATHS, ("vllm_classify", "vllm_classify_v1"), strict=True
+        )
     ),
     _Path(
-        "tei", "/predict", "POST", tei_predict.predict,
+        "tei", "/predict", "POST", "tei_predict", tei_predict.predict,
         "Text Embeddings Inference: scores of all labels", PredictResponse, TeiError,
         to_tei_error, PredictRequest, {"inputs": _PROBLEM},
     ),
@@ -91,6 +95,7 @@ def make_router(protocols: tuple[Protocol, ...]) -> APIRouter:
             each.path,
             each.handler,
             methods=[each.method],
+            name=each.name,
             summary=each.summary,
             response_class=JsonResponse,
             responses={200: {"model": each.answer}, **_describe_errors(each)},

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from contract.inputs import DialogueTurn, Problem
-from contract.labels import BUILT_IN, IRF, TIMSS, LabelSet
+from contract.labels import BUILT_IN, IRF, TIMSS, LabelSet, add_moves
 
 
 def test_the_seven_dimensions() -> None:
@@ -26,6 +26,37 @@ def test_the_eight_moves() -> None:
         "R-FR": "response", "F-F": "feedback", "F-I": "feedback", "U": "none",
     }  # fmt: skip
     assert BUILT_IN == {"timss": TIMSS, "irf": IRF}
+
+
+def test_the_groups_of_irf_are_its_moves() -> None:
+    assert {name: move for name, move in IRF.moves.items() if name == move} == IRF.moves
+    assert {*IRF.moves, "none"} == {label.group for label in IRF.labels}
+    assert IRF.question_labels == ("I-Q",)
+    assert not TIMSS.moves and not TIMSS.question_labels
+
+
+def test_a_set_of_before_there_were_moves_takes_on_those_of_the_built_in_one() -> None:
+    before = LabelSet.model_validate(IRF.model_dump(exclude={"moves", "question_labels"}))
+    assert not before.moves
+    assert add_moves(before) == IRF and add_moves(IRF) is IRF
+    others = before.model_copy(update={"labels": before.labels[1:]})
+    assert add_moves(others) is others and add_moves(TIMSS) is TIMSS
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"moves": {"I-X": "initiation"}}, "moves of label set 'irf' needs ids or groups"),
+        ({"moves": {"I-Q": "opening"}}, "'initiation', 'response', 'feedback' or 'none'"),
+        ({"moves": {"feedback": "feedback"}}, "need an initiation"),
+        ({"question_labels": ("I-Q", "I-Q")}, "question_labels of label set 'irf' needs"),
+        ({"kind": "problem"}, "is of no turns"),
+        ({"kind": "problem", "moves": {}}, "is of no turns"),
+    ],
+)
+def test_moves_are_those_of_labels_of_turns(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        LabelSet.model_validate(IRF.model_dump() | changes)
 
 
 def test_repeated_labels_are_refused() -> None:

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 from openpyxl import Workbook, load_workbook
 
+from contract.labels import IRF
+from tests.contract.examples import make_manifest, make_task
 from tests.labelling.runs import label, read_csv, served, write_csv
+from tests.service.fake_service import run_fake_service
+from tests.service.uvicorn_server import serve
 
 TALK = [
     ["", "TimeStamp", "Turn", "Speaker", "Sentence", "Teacher Tag", "Student Tag"],
@@ -73,6 +77,37 @@ async def test_several_files_and_a_folder_are_labelled_at_once(tmp_path: Path) -
     assert [(Path(line["file"]).name, line["turns"]) for line in lines] == [
         ("a.csv", 2), ("b.txt", 2), ("math.csv", 3),
     ]  # fmt: skip
+
+
+async def test_structures_follow_the_moves_that_the_label_set_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here what is a question in IRF is the answer to it."""
+    moves = {"response": "initiation", "initiation": "response", "feedback": "feedback"}
+    turned = IRF.model_copy(
+        update={"task": "turned", "moves": moves, "question_labels": ("response",)}
+    )
+    plain = IRF.model_copy(
+        update={"task": "plain", "labels": IRF.labels[1:], "moves": {}, "question_labels": ()}
+    )
+    tasks = [make_task(turned), make_task(plain, 8)]
+    rows = [("T", "一？"), ("S", "二"), ("T", "对，三加四呢？"), ("S", "七，对吗？"), ("T", "好")]
+    path = write_csv(tmp_path / "a.csv", "speaker,text", *rows)
+    structure = tmp_path / "structure.jsonl"
+    async with run_fake_service(make_manifest(tasks=tasks)) as service, serve(service.app) as host:
+        options = ("--url", f"http://{host}", "--structure", structure, "--prior", "uniform")
+        assert await label(path, "--task", "turned", *options) == 0
+        speakers = {"T": "teacher", "S": "student"}
+        turns = [{"speaker": speakers[who], "text": text} for who, text in rows]
+        url = "/classify/dialogue?task=turned"
+        expected = (await service.client.post(url, json={"turns": turns})).json()
+        assert await label(path, "--task", "plain", "--overwrite", *options) == 2
+    line = json.loads(structure.read_text(encoding="utf-8"))
+    assert line["structure"] == expected["structure"] is not None
+    labels = [row["ncal_label"] for row in read_csv(tmp_path / "a.labelled.csv")]
+    asked = sum(each.startswith("R-") for each in labels)
+    assert line["structure"]["question_share"] == asked / 5
+    assert "the label set of plain names no moves" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ MOST_LABELS = 200
 _HEAD = """\
 # The labels of {task}, as they stand in the data. Fill in names, group and a definition of one
 # line; `id` is what the API answers, `data_label` what the data say. `order` lists ids or groups
-# from low to high where they are a scale.
+# from low to high where they are a scale. Of turns, `moves` says which ids or groups are an
+# initiation, response or feedback, and `question_labels` which are questions: then dialogues get
+# their IRF structure.
 """
 _DEFINITION = "Not written yet."
 

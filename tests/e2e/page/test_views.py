@@ -120,6 +120,20 @@ async def test_a_live_label_is_provisional_and_becomes_final(open_page: OpenPage
     await expect(page.locator(".result")).not_to_contain_text("provisional")
 
 
+async def test_a_live_turn_that_is_refused_costs_no_other_its_label(open_page: OpenPage) -> None:
+    page = await open_page("dialogue")
+    await page.click("#way-live")
+    turns = page.locator("form .turn")
+    for text in ("长" * 20_001, "八分之六怎么约分？", "等于四分之三。"):
+        await page.fill("#live-text", text)
+        await page.keyboard.press("Enter")
+    await expect(turns.nth(2)).to_contain_text("provisional")
+    await expect(turns.nth(1)).not_to_contain_text("provisional")
+    await expect(turns.nth(1).locator(".tag")).to_have_count(1)
+    await expect(turns.first).to_contain_text("no label")
+    await expect(turns.first.locator(".tag")).to_have_count(0)
+
+
 async def test_the_model_view_tells_quality_and_limits(open_page: OpenPage) -> None:
     page = await open_page("model")
     await expect(page.locator("tbody tr")).to_have_count(15)

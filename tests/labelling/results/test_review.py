@@ -75,6 +75,7 @@ def test_the_sample_is_drawn_from_all_that_need_no_review(tmp_path: Path) -> Non
         {"recall": "knowing", "infer": "reasoning"},
         (0.5, 0.5),
         {},
+        None,
         "m 0",
     )
     job = Job(table, reading, task, 200)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.access.slots import Buffer, Slots
+from service.access.slots import Buffer, Slots, Workplaces
 from service.errors import Overloaded, RateLimited
 from tests.service.duplex_client import open_stream
 from tests.service.fake_service import run_fake_service
@@ -23,6 +23,46 @@ def test_one_client_cannot_take_all_places() -> None:
             assert slots.taken == 3
     with slots.take("a"):
         assert slots.taken == 1
+
+
+async def test_a_client_with_much_to_do_lets_others_in_between() -> None:
+    places = Workplaces(2)
+    began: list[str] = []
+    finish = asyncio.Queue[None]()
+
+    async def work(client: str) -> None:
+        async with places.take(client):
+            began.append(client)
+            await finish.get()
+
+    tasks = [asyncio.create_task(work(client)) for client in "aaaaabcb"]
+    await asyncio.sleep(0)
+    assert began == ["a", "a"]
+    for count in range(3, 9):
+        finish.put_nowait(None)
+        while len(began) < count:
+            await asyncio.sleep(0)
+    assert "".join(began) == "aabacaba"
+    for _ in range(2):
+        finish.put_nowait(None)
+    await asyncio.gather(*tasks)
+
+
+async def test_a_workplace_is_free_again_whatever_became_of_who_waited() -> None:
+    places = Workplaces(1)
+
+    async def work() -> None:
+        async with places.take("a"):
+            pass
+
+    async with places.take("a"):
+        left, called, stays = [asyncio.create_task(work()) for _ in range(3)]
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait([left])
+    called.cancel()  # it has the place, and has not heard of it yet
+    await asyncio.wait_for(stays, 30)
+    assert left.cancelled() and called.cancelled()
 
 
 def test_bytes_are_counted_for_all_and_for_each_and_given_back() -> None:

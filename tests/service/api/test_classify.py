@@ -299,10 +299,70 @@ async def test_any_task_of_a_manifest_is_served_under_its_name() -> None:
     assert builtin.json() == same.json()
     paths = {task["task"]: task["path"] for task in listed.json()["tasks"]}
     assert paths == {
-        "timss": "/classify/problem",
-        "irf": "/classify/dialogue-turn",
-        "bloom": "/classify/tasks/bloom",
+        "timss": "/v1/classify/problem",
+        "irf": "/v1/classify/dialogue-turn",
+        "bloom": "/v1/classify/tasks/bloom",
     }
+
+
+@pytest.mark.parametrize("identifier", ["a", "", 7, 0, "名" * 256])
+@pytest.mark.parametrize(("path", "item"), [("problem", PROBLEM), ("tasks/irf", TURN)])
+async def test_the_id_of_a_single_item_comes_back(
+    path: str, item: dict[str, Any], identifier: str | int
+) -> None:
+    async with run_fake_service() as service:
+        url = f"/v1/classify/{path}"
+        plain, named = [
+            (await service.client.post(url, json=each)).json()
+            for each in (item, item | {"id": identifier})
+        ]
+        batch = await service.client.post(
+            f"{url}/batch", json={"items": [item | {"id": identifier}]}
+        )
+    assert named == {"id": identifier, **plain} and "id" not in plain
+    (result,) = batch.json()["results"]
+    assert result["id"] == identifier and result["prediction"] == plain
+
+
+@pytest.mark.parametrize("identifier", [True, 1.5, ["a"], {}, "a" * 257])
+async def test_a_single_item_may_not_be_called_so(identifier: Any) -> None:
+    async with run_fake_service() as service:
+        answer = await service.client.post("/classify/problem", json=PROBLEM | {"id": identifier})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith("id")
+
+
+@pytest.mark.parametrize(
+    ("path", "item"),
+    [("problem", PROBLEM), ("dialogue-turn", TURN), ("tasks/timss", PROBLEM), ("dialogue", None)],
+)
+async def test_a_path_with_a_version_and_the_one_without_are_one_endpoint(
+    path: str, item: dict[str, Any] | None
+) -> None:
+    body = item or {"turns": [{"speaker": "teacher", "text": "一加一？"}]}
+    async with run_fake_service() as service:
+        answers = [
+            await service.client.post(f"{version}/classify/{path}", json=body)
+            for version in ("", "/v1")
+        ]
+        metrics = (await service.client.get("/metrics")).text
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    route = "tasks/{task}" if "tasks" in path else path
+    count = f'ncal_http_requests_total{{method="POST",route="/classify/{route}",status="200"}} 2.0'
+    assert count in metrics and "/v1/classify/" not in metrics
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/health/ready", "/models", "/labels", "/metrics"]
+)
+async def test_what_can_be_got_can_be_asked_for_its_head(path: str) -> None:
+    async with run_fake_service() as service:
+        got, head = await service.client.get(path), await service.client.head(path)
+        document = (await service.client.get("/openapi.json")).json()
+    assert (got.status_code, head.status_code) == (200, 200)
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert list(document["paths"][path]) == ["get"]
 
 
 async def test_a_task_that_is_not_loaded_is_not_found() -> None:

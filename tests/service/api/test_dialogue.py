@@ -14,13 +14,17 @@ from contract.interaction import (
     cut_windows,
     describe_structure,
     find_exchanges,
+    read_scheme,
 )
+from contract.labels import IRF, LabelSet
 from contract.prompts import ContextWindow
 from engine.errors import EngineFailed
 from tests.contract.examples import make_manifest, make_task
 from tests.service.fake_service import FakeService, run_fake_service
 
 SPOKEN = ["一加一等于几？", "二。", "对！", "我想喝水。", "二加二呢？", "想一想手指。", "四。"]
+SCHEME = read_scheme(IRF)
+assert SCHEME is not None
 LETTERS = {"I": "initiation", "R": "response", "F": "feedback", "U": "none"}
 
 
@@ -114,13 +118,13 @@ def test_there_is_a_transition_between_any_two_turns(moves: str) -> None:
 
 
 def test_structure_of_a_short_dialogue() -> None:
-    spoken: list[tuple[Speaker, str, str, str]] = [
-        ("teacher", "一加一等于几？", "I-Q", "initiation"),
-        ("student", "二。", "R-FR", "response"),
-        ("teacher", "对！", "F-F", "feedback"),
-        ("student", "为什么？", "I-Q", "initiation"),
+    spoken: list[tuple[Speaker, str, str]] = [
+        ("teacher", "一加一等于几？", "I-Q"),
+        ("student", "二。", "R-FR"),
+        ("teacher", "对！", "F-F"),
+        ("student", "为什么？", "I-Q"),
     ]
-    structure = describe_structure([LabelledTurn(*turn) for turn in spoken])
+    structure = describe_structure([LabelledTurn(*turn) for turn in spoken], SCHEME)
     teacher, student = structure.speakers["teacher"], structure.speakers["student"]
     assert (teacher.turns, teacher.characters, teacher.turn_share) == (2, 9, 0.5)
     assert (student.turns, student.characters) == (2, 6)
@@ -129,8 +133,53 @@ def test_structure_of_a_short_dialogue() -> None:
     assert structure.complete_exchange_share == 0.5
 
 
+TALK = LabelSet.model_validate(
+    {
+        "task": "talk",
+        "kind": "dialogue-turn",
+        "name": "Talk moves",
+        "labels": [
+            {"id": name, "data_label": name, "name_en": name, "name_zh": name, "group": group,
+             "definition": name}
+            for name, group in (("ask", "opening"), ("hint", "opening"), ("reply", "pupil"),
+                                ("praise", "closing"), ("chat", "closing"))
+        ],
+        "moves": {"opening": "initiation", "pupil": "response", "closing": "feedback",
+                  "chat": "none"},
+        "question_labels": ["ask"],
+    }
+)  # fmt: skip
+"""A taxonomy of turns of somebody's own."""
+
+
+def test_a_taxonomy_names_its_own_moves_and_questions() -> None:
+    scheme = read_scheme(TALK)
+    assert scheme is not None
+    assert [scheme.moves[label] for label in TALK.ids] == [
+        "initiation", "initiation", "response", "feedback", "none",
+    ]  # fmt: skip
+    spoken = [LabelledTurn("teacher", "好", label) for label in TALK.ids]
+    structure = describe_structure(spoken, scheme)
+    assert [each.pattern for each in structure.exchanges] == ["I-R-F"]
+    assert structure.exchanges[0].turns == [0, 1, 2, 3]
+    assert structure.question_share == 0.2
+
+
+def test_without_question_labels_there_is_no_share_of_questions() -> None:
+    scheme = read_scheme(TALK.model_copy(update={"question_labels": ()}))
+    assert scheme is not None
+    structure = describe_structure([LabelledTurn("teacher", "好", "ask")], scheme)
+    assert structure.question_share is None
+    assert structure.speakers["teacher"].question_share is None
+    assert structure.complete_exchange_share == 0.0 and len(structure.exchanges) == 1
+
+
+def test_without_moves_there_is_no_scheme() -> None:
+    assert read_scheme(TALK.model_copy(update={"moves": {}})) is None
+
+
 def test_a_monologue_has_shares_for_both() -> None:
-    structure = describe_structure([LabelledTurn("teacher", "好", "U", "none")])
+    structure = describe_structure([LabelledTurn("teacher", "好", "U")], SCHEME)
     assert structure.speakers["student"].turn_share == 0.0
     assert structure.complete_exchange_share == 0.0
 
@@ -187,9 +236,10 @@ async def test_structure_follows_the_labels_of_the_answer() -> None:
     predictions = [turn["prediction"] for turn in body["turns"]]
     expected = describe_structure(
         [
-            LabelledTurn(turn["speaker"], turn["text"], answer["label"], answer["group"])
+            LabelledTurn(turn["speaker"], turn["text"], answer["label"])
             for turn, answer in zip(make_dialogue()["turns"], predictions, strict=True)
-        ]
+        ],
+        SCHEME,
     )
     assert body["structure"] == expected.model_dump()
     assert all(answer["prior"] == "training" and answer["logits"] for answer in predictions)
@@ -242,3 +292,75 @@ async def test_without_the_task_there_is_nothing_here() -> None:
     async with run_fake_service(make_manifest(tasks=[make_task()])) as service:
         response = await service.client.post("/classify/dialogue", json=make_dialogue())
         assert response.status_code == 404
+
+
+PLAIN = TALK.model_copy(update={"task": "plain", "moves": {}, "question_labels": ()})
+
+
+async def test_a_dialogue_is_labelled_by_any_task_of_turns() -> None:
+    tasks = [make_task(), make_task(IRF, 7), make_task(TALK, 15), make_task(PLAIN, 20)]
+    async with run_fake_service(make_manifest(tasks=tasks)) as service:
+
+        async def ask(query: str) -> dict[str, Any]:
+            url = f"/v1/classify/dialogue{query}"
+            answer = await service.client.post(url, json=make_dialogue())
+            assert answer.status_code == 200, answer.text
+            body: dict[str, Any] = answer.json()
+            assert body["ok"] == 7
+            return body
+
+        default, talk, plain = await ask(""), await ask("?task=talk"), await ask("?task=plain")
+        labels = (await service.client.get("/labels")).json()["tasks"]
+    assert default["turns"][0]["prediction"]["task"] == "irf"
+    assert plain["structure"] is None
+    scheme = read_scheme(TALK)
+    assert scheme is not None
+    spoken = [
+        LabelledTurn(turn["speaker"], turn["text"], result["prediction"]["label"])
+        for turn, result in zip(make_dialogue()["turns"], talk["turns"], strict=True)
+    ]
+    assert {turn.label for turn in spoken} <= set(TALK.ids)
+    assert talk["structure"] == describe_structure(spoken, scheme).model_dump()
+    told = {each["task"]: (each["moves"], each["question_labels"]) for each in labels}
+    assert told["irf"] == (IRF.moves, ["I-Q"]) and told["talk"] == (TALK.moves, ["ask"])
+    assert told["plain"] == told["timss"] == ({}, [])
+
+
+async def test_the_only_task_of_turns_needs_no_name() -> None:
+    tasks = [make_task(), make_task(TALK, 7)]
+    async with run_fake_service(make_manifest(tasks=tasks)) as service:
+        answer = await service.client.post("/classify/dialogue", json=make_dialogue())
+    assert answer.json()["turns"][0]["prediction"]["task"] == "talk"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "says"),
+    [
+        ("", 422, "say which task labels the turns: talk, plain"),
+        ("?task=timss", 422, "labels no turns; those that do: talk, plain"),
+        ("?task=irf", 404, "loaded: timss, talk, plain"),
+    ],
+)
+async def test_a_task_that_labels_no_turns_is_refused(query: str, status: int, says: str) -> None:
+    tasks = [make_task(), make_task(TALK, 7), make_task(PLAIN, 12)]
+    async with run_fake_service(make_manifest(tasks=tasks)) as service:
+        answer = await service.client.post(f"/classify/dialogue{query}", json=make_dialogue())
+    assert answer.status_code == status
+    assert says in answer.text
+
+
+async def test_the_mode_is_an_option_and_may_stand_in_the_body() -> None:
+    async with run_fake_service() as service:
+        asked = [
+            await service.client.post(f"/classify/dialogue{query}", json=body)
+            for query, body in (
+                ("?mode=live", make_dialogue()),
+                ("", make_dialogue(mode="live")),
+                ("?mode=live", make_dialogue(mode="live")),
+                ("?mode=live", make_dialogue(mode="retrospective")),
+                ("?mode=later", make_dialogue()),
+            )
+        ]
+    assert [answer.status_code for answer in asked] == [200, 200, 200, 422, 422]
+    assert asked[0].json() == asked[1].json() == asked[2].json()
+    assert [answer.json()["errors"][0]["field"] for answer in asked[3:]] == ["mode", "query.mode"]

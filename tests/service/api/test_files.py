@@ -150,7 +150,9 @@ async def test_what_cannot_be_used_is_refused_and_never_quoted(
 
 async def test_uploads_are_bounded_in_size_number_and_time() -> None:
     file = {"file": ("a.csv", "text\n" + "一加一\n" * 1000)}
-    async with run_fake_service(max_upload_bytes=1024, max_uploads=1) as service:
+    async with run_fake_service(
+        max_upload_bytes=1024, max_uploads=1, max_client_uploads=1
+    ) as service:
         answer = await service.client.post("/files/read", files=file)
         assert answer.status_code == 413
         with service.app.state.file_jobs.open("another client"):
@@ -167,6 +169,17 @@ async def test_uploads_are_bounded_in_size_number_and_time() -> None:
         assert answer.status_code == 504
         answer = await service.client.post("/files/read", json={})
         assert answer.status_code == 415
+
+
+async def test_one_client_leaves_places_for_others() -> None:
+    file = {"file": ("a.csv", "text\n一\n")}
+    async with run_fake_service(max_uploads=3, max_client_uploads=2) as service:
+        jobs = service.app.state.file_jobs
+        with jobs.open("127.0.0.1"), jobs.open("127.0.0.1"):
+            answer = await service.client.post("/files/read", files=file)
+            assert (answer.status_code, answer.json()["type"][-12:]) == (429, "rate-limited")
+        with jobs.open("greedy"), jobs.open("greedy"):
+            assert (await service.client.post("/files/read", files=file)).status_code == 200
 
 
 async def test_files_ask_for_a_key_and_count_against_the_rate(tmp_path: Path) -> None:

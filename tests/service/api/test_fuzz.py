@@ -21,6 +21,7 @@ from service.http.request_context import Core
 from service.observability.metrics import Metrics
 from service.readiness import Readiness
 from service.settings import Settings
+from service.tasks import is_unversioned
 from tests.service.fake_service import run_fake_service
 from tests.service.uvicorn_server import serve
 
@@ -62,7 +63,7 @@ def api() -> Iterator[schemathesis.BaseSchema]:
 
 
 def find_operations() -> list[tuple[str, str, GenerationMode]]:
-    """Every method and path of the document but the streams, with right and wrong requests."""
+    """Every method and endpoint of the document but the streams, with right and wrong requests."""
     metrics = Metrics()
     readiness = Readiness(metrics, canary_timeout_s=1.0, canary_cache_s=1.0, canary_interval_s=5.0)
     core = Core(settings=Settings(), metrics=metrics, readiness=readiness)
@@ -73,6 +74,7 @@ def find_operations() -> list[tuple[str, str, GenerationMode]]:
         for method, operation in methods.items()
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
         if not path.endswith(_UNREADABLE)
+        and not is_unversioned(path)
         and (mode is GenerationMode.POSITIVE or "requestBody" in operation)
     ]
 

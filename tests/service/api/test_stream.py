@@ -146,6 +146,19 @@ async def test_bad_lines_are_answers_and_spare_their_neighbours() -> None:
     assert end == {"status": "end", "reason": "complete", "items": 8, "ok": 2, "failed": 6}
 
 
+@pytest.mark.parametrize("step", [1, 2, 1000])
+async def test_a_byte_order_mark_before_a_line_does_not_matter(step: int) -> None:
+    """Before the first, as editors write it, and within, where such files were joined."""
+    mark = b"\xef\xbb\xbf"
+    body = mark + b'{"text": "1"}\n{"text": "2"}\n' + mark + b'{"text": "3"}\n'
+    async with run_stage() as stage, stage.open() as client:
+        for start in range(0, len(body), step):
+            await client.send(body[start : start + step])
+        await client.finish()
+        await client.read_head()
+        assert (await client.read_all())[-1]["ok"] == 3
+
+
 async def test_an_item_that_fails_in_the_engine_fails_alone() -> None:
     async with run_stage() as stage, stage.open() as client:
         stage.engine.fail = lambda ids: EngineFailed("not this one") if ord("7") in ids else None

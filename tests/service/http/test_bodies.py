@@ -1,6 +1,7 @@
 """What arrives is bounded, checked and explained, whatever it is."""
 
 import asyncio
+import gzip
 import json
 import socket
 from typing import Any
@@ -109,7 +110,99 @@ async def test_an_option_that_does_not_exist_is_refused(query: dict[str, str]) -
         )
     assert response.status_code == 422
     (error,) = response.json()["errors"]
-    assert error["field"] == ("query" if "topk" in query else "query." + next(iter(query)))
+    assert error["field"] == "query." + next(iter(query))
+
+
+OPTIONS = "prior, model, raw_logits, top_k, prediction_set"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "there_are"),
+    [
+        ("POST", "/v1/classify/problem", OPTIONS),
+        ("POST", "/classify/tasks/irf/batch", OPTIONS),
+        ("POST", "/classify/problem/stream", OPTIONS),
+        (
+            "POST",
+            "/classify/dialogue",
+            f"{OPTIONS}, task, mode",
+        ),
+        ("POST", "/files/read", "this endpoint has none"),
+        ("POST", "/files/write", "this endpoint has none"),
+        ("GET", "/labels", "this endpoint has none"),
+        ("GET", "/models", "this endpoint has none"),
+    ],
+)
+async def test_an_unknown_option_is_named_and_so_are_those_there_are(
+    method: str, path: str, there_are: str
+) -> None:
+    async with run_fake_service() as service:
+        asked = [
+            await service.client.request(method, path, params=query, content=PROBLEM, headers=JSON)
+            for query in ({"colour": "红"}, {"张小明": "1"})
+        ]
+    assert [answer.status_code for answer in asked] == [422, 422]
+    named, unnamed = [answer.json()["errors"] for answer in asked]
+    assert [error["field"] for error in (*named, *unnamed)] == ["query.colour", "query"]
+    assert named[0]["reason"].endswith(there_are)
+    assert "红" not in asked[0].text and "张小明" not in asked[1].text
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/classify/problem", PROBLEM),
+        ("/classify/problem/batch", b'{"items": [' + PROBLEM + b"]}"),
+        ("/classify/dialogue", b'{"turns": [{"speaker": "teacher", "text": "1 + 1?"}]}'),
+        ("/v1/systemone", b'{"state": "1", "questions": {"a": {"type": "noul", '
+                          b'"criteria": "recall"}}}'),
+    ],
+)  # fmt: skip
+async def test_a_byte_order_mark_before_a_body_does_not_matter(path: str, body: bytes) -> None:
+    async with run_fake_service() as service:
+        plain, marked = [
+            await service.client.post(path, content=each, headers=JSON)
+            for each in (body, MARK + body)
+        ]
+        twice = await service.client.post(path, content=MARK + MARK + body, headers=JSON)
+        nothing = await service.client.post(path, content=MARK, headers=JSON)
+    assert plain.status_code == 200, plain.text
+    assert marked.json() == plain.json()
+    assert twice.status_code == nothing.status_code == 422
+
+
+BOMB = gzip.compress(b'{"text": "' + b"a" * 50_000_000 + b'"}')
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/v1/classify/problem", "application/json"),
+        ("/classify/problem/batch", "application/json"),
+        ("/classify/dialogue", "application/json"),
+        ("/classify/problem/stream", "application/x-ndjson"),
+        ("/files/read", "multipart/form-data; boundary=x"),
+        ("/v1/systemone", "application/json"),
+    ],
+)
+async def test_a_compressed_body_is_not_unpacked(path: str, media_type: str) -> None:
+    async with run_fake_service() as service:
+        for coding in ("gzip", "GZIP", "deflate", "br", "zstd", "identity, gzip"):
+            headers = {"content-type": media_type, "content-encoding": coding}
+            answer = await service.client.post(path, content=BOMB, headers=headers)
+            assert answer.status_code == 415, coding
+            assert answer.headers["accept-encoding"] == "identity"
+            assert "not compressed" in answer.text
+
+
+async def test_a_body_may_say_that_it_is_not_compressed() -> None:
+    headers = JSON | {"content-encoding": "Identity"}
+    async with run_fake_service() as service:
+        answer = await service.client.post("/classify/problem", content=PROBLEM, headers=headers)
+    assert answer.status_code == 200
 
 
 async def test_no_error_repeats_what_was_sent() -> None:

@@ -111,8 +111,10 @@ def count_sheds(service: FakeService) -> int:
 
 
 @pytest.mark.parametrize(
-    "target", ["/classify/problem", "/classify/dialogue-turn", "/classify/tasks/timss"]
-)
+    "target",
+    ["/classify/problem", "/classify/dialogue-turn", "/classify/tasks/timss",
+     "/v1/classify/problem", "/v1/classify/tasks/timss"],
+)  # fmt: skip
 async def test_both_ways_refuse_in_the_same_words(crowded: Crowd, target: str) -> None:
     caller = await crowded.connect()
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -128,7 +130,7 @@ async def test_both_ways_refuse_in_the_same_words(crowded: Crowd, target: str) -
     for name in early.headers.keys() - {"date", "traceparent"}:
         assert early.headers[name] == ordinary.headers[name], name
     assert early.headers["traceparent"].split("-")[1] == trace.split("-")[1]
-    route = "/classify/tasks/{task}" if "tasks" in target else target
+    route = "/classify/tasks/{task}" if "tasks" in target else target.removeprefix("/v1")
     assert count_requests(crowded.service, route) == 2
     registry = crowded.service.core.metrics.registry
     assert registry.get_sample_value("ncal_errors_total", {"type": "overloaded"}) == 2
@@ -141,9 +143,10 @@ async def test_a_custom_task_is_refused_under_its_route() -> None:
     manifest = make_manifest(tasks=[make_task(), make_task(BLOOM, 7)])
     async with crowd(manifests=(manifest,)) as crowded:
         caller = await crowded.connect()
-        assert (await caller.call("/classify/tasks/bloom")).status == 503
-        assert count_sheds(crowded.service) == 1
-        assert count_requests(crowded.service, "/classify/tasks/{task}") == 1
+        for number, path in enumerate(("/classify/tasks/bloom", "/v1/classify/tasks/bloom"), 1):
+            assert (await caller.call(path)).status == 503
+            assert count_sheds(crowded.service) == number
+            assert count_requests(crowded.service, "/classify/tasks/{task}") == number
 
 
 async def test_other_requests_and_other_heads_go_the_ordinary_way(crowded: Crowd) -> None:

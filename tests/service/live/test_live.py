@@ -261,11 +261,44 @@ async def test_a_wrong_turn_is_not_taken_and_the_session_goes_on(
     async with run_stage(max_text_characters=100) as stage, stage.join() as dialogue:
         await dialogue.say(type="turn", **fields)
         error = await dialogue.hear()
-        assert error["type"] == "error" and "index" not in error
+        assert (error["type"], error["index"], error["taken"]) == ("error", 0, False)
         assert error["error"]["errors"][0]["field"].startswith(field)
         assert "密" not in str(error) and "parent" not in str(error)
         await dialogue.say_turn(0)
         assert (await dialogue.hear())["index"] == 0
+
+
+async def test_an_error_says_which_turn_it_is_about() -> None:
+    async with run_stage(max_text_characters=100) as stage, stage.join() as dialogue:
+        await dialogue.say_turn(0)
+        await dialogue.hear()
+        await dialogue.say(type="turn", id="second", speaker="teacher", text="x" * 101)
+        error = await dialogue.hear()
+        assert (error["index"], error["id"], error["taken"]) == (1, "second", False)
+        await dialogue.say_turn(1)
+        heard = [await dialogue.hear(), await dialogue.hear()]
+        assert [(each["index"], each["final"]) for each in heard] == [(0, True), (1, False)]
+        assert heard[0]["prediction"] == await stage.label_alone(0, live=False)
+        await dialogue.say(type="resume", index=1, previous="none")
+        error = await dialogue.hear()
+        assert "index" not in error and "taken" not in error
+
+
+async def test_any_task_of_turns_is_served() -> None:
+    talk = IRF.model_copy(update={"task": "talk"})
+    manifest = make_manifest(tasks=[make_task(), make_task(IRF, 7), make_task(talk, 15)])
+    async with run_stage(manifest) as stage:
+        for path, query, task in (
+            (PATH, "?task=talk", "talk"), (PATH, "", "irf"), (f"/v1{PATH}", "?task=talk", "talk"),
+        ):  # fmt: skip
+            async with websockets.connect(f"ws://{stage.address}{path}{query}") as connection:
+                dialogue = Dialogue(connection)
+                assert (await dialogue.hear())["task"] == task
+                await dialogue.say_turn(0)
+                assert (await dialogue.hear())["prediction"]["task"] == task
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(f"ws://{stage.address}{PATH}?task=timss")
+    assert refused.value.response.status_code == 422
 
 
 async def test_whoever_only_errs_is_sent_away() -> None:
@@ -273,7 +306,7 @@ async def test_whoever_only_errs_is_sent_away() -> None:
         for _ in range(MOST_MISTAKES):
             await dialogue.say(type="turn")
         *errors, end = await dialogue.hear_all()
-        assert len(errors) == MOST_MISTAKES
+        assert [error["index"] for error in errors] == [0] * MOST_MISTAKES
         assert (end["reason"], dialogue.close_code) == ("too-many-mistakes", 1008)
 
 
@@ -334,6 +367,7 @@ async def test_a_rate_limited_turn_is_not_taken() -> None:
         await dialogue.say_turn(1, id="again")
         error = await dialogue.hear()
         assert error["error"]["status"] == 429 and error["error"]["retry_after_s"] > 1
+        assert (error["index"], error["id"], error["taken"]) == (1, "again", False)
         await dialogue.say(type="end")
         assert (await dialogue.hear_all())[-1]["turns"] == 1
 

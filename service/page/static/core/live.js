@@ -5,11 +5,12 @@ import { makeProtocols } from "./key.js";
 const PING_EVERY_MS = 60_000;
 
 /** Talks to the service; `onLabel(index, prediction, isFinal)`, `onError(index, error)`,
-    `onState("open" | "lost" | "ended")`. */
+    `onState("open" | "lost" | "ended")`. An index is that of `say`. */
 export class LiveDialogue {
-  constructor({ prior, onLabel, onError, onState }) {
-    Object.assign(this, { prior, onLabel, onError, onState });
-    this.turns = [];
+  constructor({ task, prior, onLabel, onError, onState }) {
+    Object.assign(this, { task, prior, onLabel, onError, onState });
+    this.said = 0;
+    this.turns = []; // those that the service has not refused, each with its index
     this.finals = new Set();
     this.isEnding = false;
     this.tries = 0;
@@ -18,9 +19,10 @@ export class LiveDialogue {
 
   /** Say a turn; returns its index. */
   say(turn) {
-    this.turns.push(turn);
+    this.turns.push({ turn, index: this.said });
     this.post({ type: "turn", ...turn });
-    return this.turns.length - 1;
+    this.said += 1;
+    return this.said - 1;
   }
 
   /** The dialogue is over: the last labels become final. */
@@ -37,7 +39,7 @@ export class LiveDialogue {
   }
 
   open() {
-    const address = new URL(`classify/dialogue/live?prior=${this.prior}`, document.baseURI);
+    const address = new URL(`v1/classify/dialogue/live?task=${this.task}&prior=${this.prior}`, document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
     this.socket = new WebSocket(address, makeProtocols());
     this.socket.addEventListener("message", (event) => this.hear(JSON.parse(event.data)));
@@ -56,10 +58,11 @@ export class LiveDialogue {
       this.onState("open");
     } else if (message.type === "label") {
       if (message.final) this.finals.add(message.index);
-      this.onLabel(message.index, message.prediction, message.final);
+      this.onLabel(this.turns[message.index].index, message.prediction, message.final);
     } else if (message.type === "error") {
-      if (message.final && message.index !== undefined) this.finals.add(message.index);
-      this.onError(message.index, message.error);
+      if (message.final) this.finals.add(message.index);
+      this.onError(this.turns[message.index]?.index, message.error);
+      if (message.taken === false) this.turns.splice(message.index, 1); // the next one has its index
     } else if (message.type === "end" && message.reason === "end") {
       this.isGone = true;
       this.onState("ended");
@@ -71,10 +74,10 @@ export class LiveDialogue {
     let first = 0;
     while (this.finals.has(first)) first += 1;
     if (first > 0) {
-      const previous = this.turns.slice(Math.max(0, first - 16), first);
+      const previous = this.turns.slice(Math.max(0, first - 16), first).map(({ turn }) => turn);
       this.post({ type: "resume", index: first, previous });
     }
-    for (const turn of this.turns.slice(first)) this.post({ type: "turn", ...turn });
+    for (const { turn } of this.turns.slice(first)) this.post({ type: "turn", ...turn });
     if (this.isEnding) this.post({ type: "end" });
   }
 

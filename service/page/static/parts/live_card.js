@@ -20,6 +20,7 @@ export function makeLiveCard(task, state, result, onEnd) {
     if (list.children[index]) fillTurn(list.children[index], task, state.turns[index], index);
   };
   const connect = () => new LiveDialogue({
+    task: task.task,
     prior: "uniform", // a dialogue that has just begun tells no mix
     onLabel: (index, prediction, final) => {
       Object.assign(state.turns[index], { prediction, final, error: null });

@@ -59,5 +59,5 @@ function makeTalk({ speakers }) {
     h("h2", {}, t("dialogue.talk")),
     h("h3", {}, t("dialogue.talk.turns")), makeShares(rows("turn_share")),
     h("h3", {}, t("dialogue.talk.characters")), makeShares(rows("character_share")),
-    h("h3", {}, t("dialogue.talk.questions")), makeShares(rows("question_share")));
+    speakers.teacher.question_share !== null && [h("h3", {}, t("dialogue.talk.questions")), makeShares(rows("question_share"))]);
 }

@@ -7,6 +7,7 @@ import { guessSpeakers, makeFile, readTranscript } from "../core/transcript.js";
 import { makeLiveCard } from "../parts/live_card.js";
 import { makePriorSwitch } from "../parts/prior.js";
 import { makeCourse, makeStructure } from "../parts/structure.js";
+import { makeTaskChoice } from "../parts/task_choice.js";
 import { makeTranscript } from "../parts/transcript.js";
 import { openFile } from "./file.js";
 
@@ -20,19 +21,25 @@ const EXAMPLE = `师：八分之六怎么约分？
 生：明白了。
 师：今天网络有点卡，听得清吗？
 生：听得清。`;
-const state = { way: "paste", text: "", roles: {}, prior: "estimate", turns: [], structure: null, message: null };
+const state = { task: "", way: "paste", text: "", roles: {}, prior: "estimate", turns: [], structure: null, message: null };
 
 export function draw(main, tasks) {
-  const task = tasks.find((each) => each.path === "/classify/dialogue-turn");
-  if (!task) {
+  const served = tasks.filter((each) => each.kind === "dialogue-turn");
+  if (!served.length) {
     put(main, h("h1", { tabindex: "-1" }, t("dialogue.title")), h("p", { class: "notice" }, t("dialogue.none")));
     return;
   }
+  const task = served.find((each) => each.task === state.task) ?? served[0];
   const redraw = () => draw(main, tasks);
   const result = h("div", { class: "result" });
   put(main,
     h("h1", { tabindex: "-1" }, t("dialogue.title")),
     h("p", { class: "lead" }, t("dialogue.lead")),
+    makeTaskChoice("dialogue-task", served, task, (name) => {
+      state.task = name;
+      startAnew();
+      redraw();
+    }),
     makeWays(redraw),
     state.way === "paste" ? makePasteCard(task, result) : makeLiveCard(task, state, result, (way) => label(task, result, way)),
     result);
@@ -45,12 +52,17 @@ function makeWays(redraw) {
       type: "button", id: `way-${way}`, "aria-pressed": String(state.way === way), class: state.way === way && "primary",
       on: { click: () => {
         if (state.way === way) return;
-        state.live?.leave();
-        Object.assign(state, { way, live: null, turns: [], structure: null, message: null });
+        state.way = way;
+        startAnew();
         redraw();
         document.getElementById(`way-${way}`).focus();
       } },
     }, t(`dialogue.way.${way}`))));
+}
+
+function startAnew() {
+  state.live?.leave();
+  Object.assign(state, { live: null, turns: [], structure: null, message: null });
 }
 
 function makePasteCard(task, result) {
@@ -103,7 +115,7 @@ async function label(task, result) {
   result.setAttribute("aria-busy", "true");
   try {
     const body = { turns: turns.map(({ speaker, text }) => ({ speaker, text })) };
-    const answer = await patiently(() => postJson(`classify/dialogue?prior=${state.prior}`, body), {
+    const answer = await patiently(() => postJson(`v1/classify/dialogue?task=${task.task}&prior=${state.prior}`, body), {
       mostTries: 8,
       onWait: (error) => put(result, h("p", { class: "notice warn", role: "status" }, explain(error), " ", t("error.waiting"))),
     });

@@ -7,6 +7,7 @@ import { percent, t } from "../core/words.js";
 import { makeBars } from "../parts/bars.js";
 import { makeReviewMark, makeTag } from "../parts/label.js";
 import { makePriorSwitch } from "../parts/prior.js";
+import { makeTaskChoice } from "../parts/task_choice.js";
 
 const EXAMPLES = [
   "一个养鸡场有131只鸡，每个鸡笼最多能养6只鸡，养这些鸡共需要鸡笼多少个？",
@@ -41,7 +42,10 @@ export function draw(main, tasks) {
     ask();
   } } }, text)));
   const form = h("form", { class: "card", on: { submit: (event) => { event.preventDefault(); ask(); } } },
-    served.length > 1 && makeTaskChoice(main, tasks, served, task),
+    makeTaskChoice("problem-task", served, task, (name) => {
+      Object.assign(state, { task: name, answer: null, error: null });
+      draw(main, tasks);
+    }),
     h("div", { class: "field" }, h("label", { for: "problem-text" }, t("problem.text")), input),
     h("p", { class: "quiet", id: "examples" }, t("problem.examples")),
     h("ul", { class: "chips", "aria-labelledby": "examples" }, examples),
@@ -57,14 +61,6 @@ export function draw(main, tasks) {
     h("p", { class: "lead" }, t("problem.lead")),
     h("div", { class: "columns" }, form, result));
   drawResult(result, task);
-}
-
-function makeTaskChoice(main, tasks, served, chosen) {
-  const select = h("select", { id: "problem-task", on: { change: () => {
-    Object.assign(state, { task: select.value, answer: null, error: null });
-    draw(main, tasks);
-  } } }, served.map((task) => h("option", { value: task.task, selected: task === chosen }, task.name)));
-  return h("div", { class: "field" }, h("label", { for: "problem-task" }, t("problem.task")), select);
 }
 
 async function askFor(task, result) {

@@ -38,7 +38,7 @@ def split_turn(line: str) -> Turn | None:
 
 
 def read_turns(text: str) -> list[Turn] | None:
-    """The turns of a transcript; None where a line stands before the first that names who speaks."""
+    """The turns of a transcript; None where a line stands before the first with who speaks."""
     turns: list[Turn] = []
     for _, turn, _ in _group_lines(text.splitlines(keepends=True)):
         if turn is None:

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from contract.labels import IRF
 from service.access.api_keys import make_key
+from tests.contract.examples import make_manifest, make_task
 from tests.e2e.page.conftest import OpenPage, find_faults
 from tests.e2e.service_process import PATIENT, start_service
+from tests.service.fake_service import run_fake_service
+from tests.service.uvicorn_server import serve
 
 # The event loop is that of the browser.
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(600)]
@@ -132,6 +136,33 @@ async def test_a_live_turn_that_is_refused_costs_no_other_its_label(open_page: O
     await expect(turns.nth(1).locator(".tag")).to_have_count(1)
     await expect(turns.first).to_contain_text("no label")
     await expect(turns.first.locator(".tag")).to_have_count(0)
+
+
+async def test_another_task_of_turns_can_be_chosen(open_page: OpenPage) -> None:
+    """With moves and no questions, and with neither."""
+    talk = IRF.model_copy(update={"task": "talk", "question_labels": ()})
+    none = {"task": "plain", "labels": IRF.labels[1:], "moves": {}, "question_labels": ()}
+    plain = IRF.model_copy(update=none)
+    tasks = [make_task(IRF), make_task(talk, 8), make_task(plain, 16)]
+    async with run_fake_service(make_manifest(tasks=tasks)) as service, serve(service.app) as host:
+        page = await open_page("dialogue", url=f"http://{host}")
+        result, exchanges = page.locator(".result"), page.locator(".exchanges")
+        for task, has_structure, has_questions in (
+            ("irf", True, True), ("talk", True, False), ("plain", False, False),
+        ):  # fmt: skip
+            await page.select_option("#dialogue-task", task)
+            await expect(result.locator(".turn")).to_have_count(0)
+            async with page.expect_request(f"**/v1/classify/dialogue?task={task}&*"):
+                await page.locator("form .actions button").nth(1).click()
+            await expect(result.locator(".turn")).to_have_count(10)
+            await expect(exchanges).to_have_count(int(has_structure))
+            questions = result.get_by_text("Own turns that are questions")
+            await expect(questions).to_have_count(int(has_questions))
+        await page.click("#way-live")
+        await page.fill("#live-text", "三加四等于几？")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("form .turn")).to_contain_text("provisional")
+        await page.close()
 
 
 async def test_the_model_view_tells_quality_and_limits(open_page: OpenPage) -> None:

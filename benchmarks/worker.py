@@ -22,7 +22,7 @@ from benchmarks.machine import count_cores
 from contract.inputs import Problem
 from engine.checkpoint import Checkpoint, load_checkpoints, load_prompt_encoders
 from engine.choice import choose_engine, prepare_engine, start_engine
-from service.process import make_engine_options
+from service.models.loading import make_engine_options
 from service.settings import Settings
 
 TASK = "timss"

@@ -23,20 +23,28 @@ def count_usable_cores(root: Path = Path("/")) -> int:
     return max(1, math.floor(min(cores, quota)))
 
 
-def _read_quotas(root: Path) -> Iterator[float]:
-    """Yield the limits of this process's groups and of all above them, in cores."""
+def find_groups(root: Path, controller: str) -> Iterator[tuple[Path, bool]]:
+    """Yield the folders of this process's control groups for `cpu` or `memory` and of all above
+    them, and whether each is of version 2."""
     mount = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read_text(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if not controllers:  # version 2
-            for group in _climb(mount, path):
-                yield _divide(*_read(group / "cpu.max").split())
-        elif "cpu" in controllers.split(","):  # version 1
-            for name in (controllers, "cpu"):
-                for group in _climb(mount / name, path):
-                    quota = _read(group / "cpu.cfs_quota_us")
-                    yield _divide(quota, _read(group / "cpu.cfs_period_us"))
+        if not controllers:
+            yield from ((group, True) for group in _climb(mount, path))
+        elif controller in controllers.split(","):
+            for name in (controllers, controller):
+                yield from ((group, False) for group in _climb(mount / name, path))
+
+
+def _read_quotas(root: Path) -> Iterator[float]:
+    """Yield the limits of this process's groups and of all above them, in cores."""
+    for group, is_second in find_groups(root, "cpu"):
+        if is_second:
+            yield _divide(*read_text(group / "cpu.max").split())
+        else:
+            quota = read_text(group / "cpu.cfs_quota_us")
+            yield _divide(quota, read_text(group / "cpu.cfs_period_us"))
 
 
 def _climb(mount: Path, path: str) -> Iterator[Path]:
@@ -54,7 +62,8 @@ def _divide(quota: str = "max", period: str = "") -> float:
     return cores if cores > 0 else math.inf  # version 1 says -1
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return what a small file of the kernel says; nothing where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

@@ -13,7 +13,7 @@ from service.access.api_keys import ApiKeys
 from service.access.identification import Identification, Security
 from service.access.rate_limit import RateLimit
 from service.access.slots import Buffer, Slots
-from service.api import classify, dialogue, files, health, information, stream
+from service.api import admin, classify, dialogue, files, health, information, stream
 from service.errors import InvalidInput, MethodNotAllowed, NotFound
 from service.files.jobs import FileJobs
 from service.http.bodies import explain
@@ -23,16 +23,18 @@ from service.http.openapi import install_openapi, name_operation
 from service.http.request_context import Core
 from service.http.security_headers import DOCS_ASSETS, DOCS_SCRIPTS, SecurityHeaders
 from service.live import endpoint as live
+from service.models.loading import Loader
 from service.observability.telemetry import Telemetry
 from service.page.assets import read_assets
 from service.page.routes import make_page_router
 from service.protocols.routes import OTHER_PROTOCOLS, list_bodies, list_error_forms, make_router
+from service.rotation.rotation import Rotation
 from service.settings import Settings
 from service.tasks import VERSION, is_unversioned, name_endpoint
 
 
-def create_app(core: Core, keys: ApiKeys) -> FastAPI:
-    """Build the application; the engines may still be loading.
+def create_app(core: Core, keys: ApiKeys, loader: Loader | None = None) -> FastAPI:
+    """Build the application; the engines may still be loading. `loader` loads more of them.
 
     `state.early_refusal` is for the connections in front of it.
     """
@@ -66,6 +68,11 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
             app.include_router(module.router, prefix=version, tags=[tag])
     for module in (files, information, health):
         app.include_router(module.router)
+    forms = list_bodies(settings.protocols)
+    if settings.admin_paths and loader is not None:
+        app.state.rotation = Rotation(settings, core.metrics, core.readiness, loader)
+        app.include_router(admin.router)
+        forms += admin.FORMS
     app.include_router(make_router(core.settings.protocols))
     app.include_router(make_page_router(assets))
     for endpoint in _find_classify_endpoints(app):
@@ -78,7 +85,7 @@ def create_app(core: Core, keys: ApiKeys) -> FastAPI:
     )
     _add_layers(app, core, identification)
     app.state.early_refusal = EarlyRefusal(core.readiness, core.metrics, identification)
-    install_openapi(app, settings, list_bodies(settings.protocols))
+    install_openapi(app, settings, forms)
     return app
 
 

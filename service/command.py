@@ -24,13 +24,14 @@ def main(arguments: list[str]) -> ExitCode:
     from engine.choice import choose_engine, prepare_engine
     from engine.errors import EngineRefused
     from service.access.api_keys import ApiKeys, KeyFormatError
-    from service.access.identification import ExposureError, check_exposure
+    from service.access.identification import ExposureError, check_admin, check_exposure
     from service.observability.logs import configure_logs
 
     try:
         settings = read_settings(arguments)
         keys = ApiKeys.read(settings.api_key_hashes, settings.api_key_file)
         check_exposure(settings.host, keys, allow_no_key=settings.allow_no_key)
+        check_admin(keys, admin_paths=settings.admin_paths)
         checkpoints = load_checkpoints(settings.checkpoint)
         _check_names(settings, checkpoints)
         if settings.check:

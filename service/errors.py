@@ -64,6 +64,13 @@ class MethodNotAllowed(ServiceError):
     title = "Method not allowed"
 
 
+class Conflict(ServiceError):
+    """What is asked for cannot be done as things are now."""
+
+    slug = "conflict"
+    title = "Conflict"
+
+
 class BodyTooLarge(ServiceError):
     slug = "body-too-large"
     title = "Body too large"
@@ -144,6 +151,7 @@ HTTP_STATUS: dict[type[ServiceError], int] = {
     InvalidInput: 422,
     NotFound: 404,
     MethodNotAllowed: 405,
+    Conflict: 409,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     Unauthorized: 401,

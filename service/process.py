@@ -17,12 +17,10 @@ import orjson
 import uvicorn
 
 from contract.manifest import CheckpointError
-from engine.checkpoint import Checkpoint, load_prompt_encoders
-from engine.choice import EngineChoice, start_engine
+from engine.checkpoint import Checkpoint
+from engine.choice import EngineChoice
 from engine.errors import EngineRefused
-from engine.protocol import EngineOptions
 from service.access.api_keys import ApiKeys
-from service.admission.admission import Admission
 from service.app import create_app
 from service.classifier import Classifier
 from service.exit_codes import ExitCode
@@ -30,6 +28,7 @@ from service.http.connection import LiveConnection, make_connection_type
 from service.http.examples import EXAMPLES
 from service.http.request_context import Core
 from service.models.loaded_models import LoadedModels
+from service.models.loading import EngineLoader
 from service.models.model import Model
 from service.observability.logs import log
 from service.observability.metrics import Metrics
@@ -106,8 +105,9 @@ class Process:
             canary_interval_s=settings.canary_interval_s,
             max_canary_failures=settings.max_canary_failures,
         )
+        self._loader = EngineLoader(settings, choice, self._metrics)
         core = Core(settings=settings, metrics=self._metrics, readiness=self._readiness)
-        app = create_app(core, keys)
+        app = create_app(core, keys, self._loader)
         self._server = Server(
             uvicorn.Config(
                 app,
@@ -156,7 +156,7 @@ class Process:
         Returns when one has died or hangs.
         """
         log("engine", **self._choice._asdict())
-        models = [await asyncio.to_thread(self._load, each) for each in self._checkpoints]
+        models = [await asyncio.to_thread(self._loader.load, each) for each in self._checkpoints]
         loaded = LoadedModels(models)
         if self._settings.default_model:
             loaded.set_default(loaded.find(self._settings.default_model))
@@ -170,19 +170,6 @@ class Process:
         print(_make_banner(address[0], address[1], models[0]), flush=True)
         log("ready", models=[model.name for model in models])
         return await self._readiness.watch_engines()
-
-    def _load(self, checkpoint: Checkpoint) -> Model:
-        encoders = load_prompt_encoders(checkpoint)
-        options = make_engine_options(self._settings, engines=len(self._checkpoints))
-        engine = start_engine(self._choice, checkpoint, options)
-        self._metrics.add_engine(checkpoint.name, engine.collectors)
-        return Model(
-            checkpoint=checkpoint,
-            engine=engine,
-            choice=self._choice,
-            encoders=encoders,
-            admission=make_admission(self._settings),
-        )
 
     def _find_exit_code(self, starting: asyncio.Task[ExitCode]) -> ExitCode:
         if not starting.done():
@@ -215,29 +202,6 @@ def _handle_end_of_input(loop: asyncio.AbstractEventLoop, react: Callable[[], No
         loop.call_soon_threadsafe(react)
 
     threading.Thread(target=read_to_the_end, name="stdin", daemon=True).start()
-
-
-def make_engine_options(settings: Settings, *, engines: int) -> EngineOptions:
-    """Return how each of so many engines shall run; they share a GPU's memory."""
-    return EngineOptions(
-        dtype=settings.dtype,
-        threads=settings.engine_threads,
-        max_batched_tokens=settings.max_batched_tokens,
-        max_batched_items=settings.max_batched_items,
-        kv_cache_mib=settings.kv_cache_mib,
-        gpu_memory_fraction=settings.gpu_memory_fraction / engines,
-    )
-
-
-def make_admission(settings: Settings) -> Admission:
-    """Return the queue of one engine: two steps of work at a time, so that it never idles."""
-    return Admission(
-        max_waiting_items=settings.max_waiting_items,
-        max_waiting_tokens=settings.max_waiting_tokens,
-        max_running_items=2 * settings.max_batched_items,
-        max_running_tokens=2 * settings.max_batched_tokens,
-        max_wait_s=settings.max_wait_s,
-    )
 
 
 def _make_banner(host: str, port: int, model: Model) -> str:

@@ -57,7 +57,7 @@ class Readiness:
         """Take work from now on."""
         self.classifier = classifier
         for model in classifier.models:
-            self._metrics.watch_engine(model.name, partial(self._is_well, model))
+            self.watch(model)
 
     def require_classifier(self) -> Classifier:
         """Return the classifier; NotReady while the engines load."""
@@ -130,16 +130,38 @@ class Readiness:
         self._canary_at = time.monotonic()
         return next((failure for failure in failures if failure), None)
 
-    async def _run_canary(self, model: Model) -> str | None:
-        started = time.perf_counter()
-        failure: str | None = None
+    async def prove(self, model: Model) -> None:
+        """Return when a model that is not served yet answers; NotReady when it does not."""
+        give_up_at = time.monotonic() + _FIRST_CANARY_S
+        while failure := await self._ask(model):
+            if not model.engine.is_alive or time.monotonic() > give_up_at:
+                raise NotReady(failure)
+
+    def watch(self, model: Model) -> None:
+        """Show in the metrics how the engine of a model is."""
+        self._metrics.watch_engine(model.name, partial(self._is_well, model))
+
+    def forget(self, model: Model) -> None:
+        """A model is gone: what is known of its canaries is of no use."""
+        self._failed_at.pop(model.name, None)
+        self._failures.pop(model.name, None)
+
+    async def _ask(self, model: Model) -> str | None:
+        """Send a canary; return what is wrong with the engine."""
         try:
             async with asyncio.timeout(self._canary_timeout_s):
-                await model.score([1] * _CANARY_TOKENS, priority=CANARY_PRIORITY)
+                scores = await model.score([1] * _CANARY_TOKENS, priority=CANARY_PRIORITY)
         except TimeoutError:
-            failure = f"{model.name} has not answered its canary in {self._canary_timeout_s:g} s"
+            return f"{model.name} has not answered its canary in {self._canary_timeout_s:g} s"
         except ServiceError as error:
-            failure = f"{model.name} fails its canary: {error.slug}"
+            return f"{model.name} fails its canary: {error.slug}"
+        if not all(map(math.isfinite, scores)):
+            return f"{model.name} answers its canary with scores that are no finite numbers"
+        return None
+
+    async def _run_canary(self, model: Model) -> str | None:
+        started = time.perf_counter()
+        failure = await self._ask(model)
         if failure is None:
             self._failures[model.name] = 0
             self._metrics.canary_duration.observe(time.perf_counter() - started)
@@ -181,7 +203,8 @@ class Readiness:
         """
         self._draining = True
         log("draining", timeout_s=timeout_s)
-        models = self.classifier.models if self.classifier else ()
+        loaded = self.classifier.loaded if self.classifier else None
+        models = (*loaded.all, *loaded.leaving) if loaded else ()
         for model in models:
             model.admission.close()  # at once, not when `gather` comes to it
             if not model.engine.is_alive:

@@ -148,6 +148,14 @@ class Settings(BaseSettings):
     Without any key everybody may call."""
     api_key_file: Path | None = None
     """File with such an entry a line."""
+    admin_paths: bool = False
+    """Serve `/admin/…`, by which a key with the scope `admin` loads and drops checkpoints and
+    changes the default; not without keys."""
+    checkpoint_folder: Path | None = None
+    """Folder below which the checkpoints lie that `POST /admin/load` may load; without it none."""
+    max_models: int = Field(default=4, ge=1)
+    """Most checkpoints loaded at once by `POST /admin/load`; with `admin_paths` a GPU's memory is
+    divided among so many."""
     allow_no_key: bool = False
     """Listen on an address others can reach although no key is set."""
     open_metrics: bool = False

@@ -100,6 +100,7 @@ LAYERS = {
         "api",
         "http",
         "files",
+        "rotation",
         "readiness",
         "classifier",
         "models",

@@ -23,6 +23,7 @@ from service.errors import (
 
 PROBES = ("/health/live", "/health/ready")
 _METRICS = "/metrics"
+_ADMIN = "/admin/"
 LIVE_PROTOCOL = "ncal.live.1"
 """Sub-protocol of the live dialogue: what a client names that also sends its key as one."""
 _KEY_PROTOCOL = "ncal.key."
@@ -41,6 +42,15 @@ def check_exposure(host: str, keys: ApiKeys, *, allow_no_key: bool) -> None:
         "`ncal key` and give its hash with --api-key-hashes or "
         "--api-key-file, or say --allow-no-key"
     )
+
+
+def check_admin(keys: ApiKeys, *, admin_paths: bool) -> None:
+    """Raise ExposureError when anybody could change what is served."""
+    if admin_paths and not keys:
+        raise ExposureError(
+            "--admin-paths needs API keys; make one with `ncal key --scopes admin` and give its "
+            "hash with --api-key-hashes or --api-key-file"
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -71,13 +81,15 @@ class Identification:
     def identify(self, scope: Scope) -> Client:
         """Return the client; Unauthorized when a key is asked for and none of ours is sent,
         Forbidden when it is for other things."""
+        wanted = _find_scope(scope)
+        if not self._keys and wanted == "admin":
+            raise Forbidden("only a key with the scope `admin` may do that, and there are no keys")
         if not self._keys or scope["path"] in self._open_paths:
             return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
         sent = _find_key(scope)
         key = None if sent is None else self._keys.find_client(sent)
         if key is None:
             raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
-        wanted = _find_scope(scope)
         if wanted is not None and not key.may(wanted):
             raise Forbidden(f"this key is not for that: it lacks the scope `{wanted}`")
         return Client(key.name, self._limit, self._quota, key.items_per_day)
@@ -131,6 +143,8 @@ def _find_scope(scope: Scope) -> KeyScope | None:
     """What a key must be for; what only tells of the service is for every key."""
     if scope["path"] == _METRICS:
         return "metrics"
+    if scope["path"].startswith(_ADMIN):
+        return "admin"
     # A WebSocket has no method, nor has a request whose head has only just come: a POST.
     is_work = scope.get("method") not in ("GET", "HEAD")
     return "classify" if is_work else None

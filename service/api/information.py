@@ -8,7 +8,7 @@ from contract.manifest import Task
 from service.classifier import Classifier
 from service.errors import Internal, InvalidInput, NotReady, Unauthorized
 from service.http.openapi import describe_errors
-from service.http.request_context import get_core, refuse_other_options
+from service.http.request_context import Core, get_core, refuse_other_options
 from service.limits import read_limits
 from service.models.model import Model
 from service.schemas import (
@@ -56,8 +56,13 @@ async def get_labels(request: Request) -> Labels:
 )
 async def get_models(request: Request) -> Models:
     refuse_other_options(request)
-    classifier = get_core(request).readiness.require_classifier()
-    settings = get_core(request).settings
+    return describe_models(get_core(request))
+
+
+def describe_models(core: Core) -> Models:
+    """Return what there is to be known of the loaded checkpoints."""
+    classifier = core.readiness.require_classifier()
+    settings = core.settings
     return Models(
         models=[
             _describe_model(classifier, model, settings.default_prior)

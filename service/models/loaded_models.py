@@ -21,6 +21,8 @@ class LoadedModels:
         self._served: dict[Model, dict[str, ServedTask]] = {}
         """By task name."""
         self._defaults: dict[str, ServedTask] = {}
+        self.leaving: set[Model] = set()
+        """Found by nobody any more, and not done yet with what they had accepted."""
         self.version = 0
         """Grows with every change."""
         for model in models:
@@ -44,10 +46,14 @@ class LoadedModels:
         self.version += 1
 
     def remove(self, model: Model) -> None:
-        """Let nobody find a model any more; it must be the default of no task."""
+        """Let nobody find a model any more; it must be the default of no task.
+
+        It is in `leaving` until it is taken out of there.
+        """
         if any(served.model is model for served in self._defaults.values()):
             raise ValueError("a default cannot be taken away")
         del self._served[model]
+        self.leaving.add(model)
         self.version += 1
 
     def set_default(self, model: Model) -> None:

@@ -48,6 +48,8 @@ class Metrics:
     def __init__(self, *, engine: str = "none") -> None:
         self.registry = CollectorRegistry()
         self._others: list[Collector] = [REGISTRY]
+        self._engines: dict[str, Collector] = {}
+        """Those of them that are of a model."""
         self._add_request_metrics()
         self._add_item_metrics()
         self._add_task_metrics()
@@ -223,6 +225,25 @@ class Metrics:
                 metric.labels(*place)
             self.confidence.labels(*place)
 
+    def remove_model(self, model: str) -> None:
+        """Take away all series of a model that is gone."""
+        for metric in (
+            self.items,
+            self.prompt_tokens,
+            self.predictions,
+            self.confidence,
+            self.needs_review,
+            self.inputs_cut,
+            self.training_prior,
+            self.engine_up,
+            self.model_info,
+        ):
+            metric.remove_by_labels({"model": model})
+            metric.labels.cache_clear()  # type: ignore[union-attr]
+        collectors = self._engines.pop(model, None)
+        if collectors is not None:
+            self._others.remove(collectors)
+
     def show_model(self, model: str, fingerprint: str, task: str, is_default: bool) -> None:
         """Say whether a model answers a task by default."""
         self.model_info.labels(model, fingerprint, task).set(is_default)
@@ -231,6 +252,7 @@ class Metrics:
         """Show an engine as down while it loads, and its own metrics beside ours."""
         self.engine_up.labels(model).set(0)
         if collectors is not None:
+            self._engines[model] = collectors
             self._others.append(collectors)
 
     def watch_engine(self, model: str, is_well: Callable[[], bool]) -> None:

@@ -21,9 +21,9 @@ from service.app import create_app
 from service.classifier import Classifier
 from service.http.request_context import Core
 from service.models.loaded_models import LoadedModels
+from service.models.loading import Loader, make_admission
 from service.models.model import Model
 from service.observability.metrics import Metrics
-from service.process import make_admission
 from service.readiness import Readiness
 from service.settings import Settings
 from tests.contract.characters import CharacterTokenizer
@@ -104,8 +104,10 @@ class FakeService(NamedTuple):
     client: httpx.AsyncClient
 
 
-def make_model(manifest: Manifest, settings: Settings) -> tuple[Model, FakeEngine]:
-    checkpoint = Checkpoint(directory=Path("nowhere"), manifest=manifest)
+def make_model(
+    manifest: Manifest, settings: Settings, *, alias: str | None = None
+) -> tuple[Model, FakeEngine]:
+    checkpoint = Checkpoint(directory=Path("nowhere"), manifest=manifest, alias=alias)
     engine = FakeEngine(checkpoint.classes)
     tokenizer: Any = CharacterTokenizer()
     model = Model(
@@ -128,7 +130,10 @@ def make_model(manifest: Manifest, settings: Settings) -> tuple[Model, FakeEngin
 
 @asynccontextmanager
 async def run_fake_service(
-    *manifests: Manifest, keys: ApiKeys | None = None, **changes: Any
+    *manifests: Manifest,
+    keys: ApiKeys | None = None,
+    loader: Loader | None = None,
+    **changes: Any,
 ) -> AsyncIterator[FakeService]:
     """Yield a service; `changes` are settings. `engine` is that of the first manifest.
 
@@ -144,7 +149,7 @@ async def run_fake_service(
         max_canary_failures=settings.max_canary_failures,
     )
     core = Core(settings=settings, metrics=metrics, readiness=readiness)
-    app = create_app(core, keys or ApiKeys({}))
+    app = create_app(core, keys or ApiKeys({}), loader)
     made = [make_model(manifest, settings) for manifest in manifests or (make_manifest(),)]
     for model, _ in made:
         metrics.add_engine(model.name, None)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def write_checkpoint(folder: Path, **changes: Any) -> Path:
     """A directory that passes every check, with weights that are none."""
     folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights of " + folder.name.encode())
+    head = json.dumps({"__metadata__": {"of": folder.name}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head)
     config = {"id2label": {str(row): "x" for row in range(15)}, "max_position_embeddings": 128}
     (folder / "config.json").write_text(json.dumps(config))
     digest = hash_file(folder / "model.safetensors")

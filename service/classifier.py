@@ -14,7 +14,7 @@ from contract.inputs import AnyInput, DialogueTurn
 from contract.manifest import Task
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from contract.priors import needs_review
-from contract.prompts import Prompt
+from contract.prompts import Prompt, PromptEncoder
 from service.admission.fair_queue import Priority
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError
 from service.models.loaded_models import LoadedModels
@@ -115,20 +115,37 @@ class Classifier:
             items=1, tokens=1, priority=PRIORITIES[call.mode], client=call.client
         )
 
-    async def encode(self, served: ServedTask, items: Sequence[AnyInput]) -> list[Prompt]:
-        """Return the prompts of the items, in order."""
+    async def encode(
+        self, served: ServedTask, items: Sequence[AnyInput], deadline: float
+    ) -> list[Prompt]:
+        """Return the prompts of the items, in order.
+
+        Raises DeadlineExceeded when `deadline`, by `time.monotonic`, comes first: much text takes
+        seconds, and others' may be before it.
+        """
         started = time.perf_counter()
         encoder = served.model.encoders[served.name]
         prompts: list[Prompt] = []
         if len(items) <= _INLINE_ITEMS and sum(map(_count_characters, items)) <= _INLINE_CHARACTERS:
             prompts = encoder.encode(items)
         else:
-            loop = asyncio.get_running_loop()
-            for part in _divide(items):
-                prompts += await loop.run_in_executor(self._tokenizing, encoder.encode, part)
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    prompts = await self._encode_beside(encoder, items)
+            except TimeoutError:
+                raise DeadlineExceeded("the deadline passed before all was tokenized") from None
         stage = self._metrics.stage_duration.labels("tokenize")
         for _ in items:
             stage.observe((time.perf_counter() - started) / len(items))
+        return prompts
+
+    async def _encode_beside(
+        self, encoder: PromptEncoder, items: Sequence[AnyInput]
+    ) -> list[Prompt]:
+        loop = asyncio.get_running_loop()
+        prompts: list[Prompt] = []
+        for part in _divide(items):
+            prompts += await loop.run_in_executor(self._tokenizing, encoder.encode, part)
         return prompts
 
     async def classify(self, served: ServedTask, prompt: Prompt, call: Call) -> Classification:

@@ -15,6 +15,9 @@ from service.errors import ServiceError, to_error_document
 from service.models.model import ServedTask
 from service.schemas import ItemId, Options
 
+FORMATTED_AT_ONCE = 128
+"""Results of a request that are formatted before others get their turn."""
+
 
 class JsonResponse(JSONResponse):
     """JSON by orjson, which is fast."""

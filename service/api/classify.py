@@ -7,7 +7,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from contract.priors import describe_mix
-from service.api.answers import JsonResponse, format_answer, format_result
+from service.api.answers import (
+    FORMATTED_AT_ONCE,
+    JsonResponse,
+    format_answer,
+    format_result,
+)
 from service.api.mixes import find_mix, require_mix, resolve_mix
 from service.classifier import Classification
 from service.errors import ServiceError
@@ -29,7 +34,6 @@ from service.schemas import Answer, BatchAnswer
 from service.tasks import PROBLEM_TASK, TURN_TASK
 
 router = APIRouter(route_class=DirectRoute)
-_FORMATTED_AT_ONCE = 128
 
 _ONE: dict[int | str, dict[str, Any]] = {200: {"model": Answer}, **CLASSIFICATION_ERRORS}
 _BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}, **CLASSIFICATION_ERRORS}
@@ -120,7 +124,7 @@ async def _classify_one(request: Request, task: str) -> Response:
     )
     core.metrics.request_items.labels(call.mode).observe(1)
     async with cancel_on_disconnect(request):
-        prompts = await encode(request, served, [item])
+        prompts = await encode(request, served, [item], call.deadline)
         result = await classifier.classify(served, prompts[0], call)
     get_trace(request).add(result)
     answer = format_answer(served, result, options, mix)
@@ -146,7 +150,7 @@ async def _classify_batch(request: Request, task: str) -> Response:
     core.metrics.request_items.labels(call.mode).observe(len(items))
     async with cancel_on_disconnect(request):
         inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]
-        prompts = await encode(request, served, inputs)
+        prompts = await encode(request, served, inputs, call.deadline)
         classified = await classifier.classify_batch(served, prompts, call)
         mix = await find_mix(served, stated, classified)
     outcomes = iter(classified)
@@ -160,7 +164,7 @@ async def _classify_batch(request: Request, task: str) -> Response:
         results.append(format_result(index, item.id, served, outcome, options, mix))
         if isinstance(outcome, Classification):
             get_trace(request).add(outcome)
-        if index % _FORMATTED_AT_ONCE == _FORMATTED_AT_ONCE - 1:
+        if index % FORMATTED_AT_ONCE == FORMATTED_AT_ONCE - 1:
             await asyncio.sleep(0)  # other requests must not wait for a whole batch
     ok = sum(result["status"] == "ok" for result in results)
     return JsonResponse({

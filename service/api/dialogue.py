@@ -1,5 +1,6 @@
 """`POST …/classify/dialogue`: a whole dialogue, a label for every turn, and its structure."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from contract.interaction import (
     read_scheme,
 )
 from contract.priors import Mix, describe_mix
-from service.api.answers import JsonResponse, format_result
+from service.api.answers import FORMATTED_AT_ONCE, JsonResponse, format_result
 from service.api.mixes import find_mix, resolve_mix
 from service.api.turn_tasks import find_turn_task
 from service.classifier import Classification
@@ -63,13 +64,13 @@ async def classify_dialogue(request: Request) -> Response:
     core.metrics.request_items.labels(call.mode).observe(len(dialogue.turns))
     async with cancel_on_disconnect(request):
         turns = cut_windows(dialogue.turns, served.task.window, mode)
-        prompts = await encode(request, served, turns)
+        prompts = await encode(request, served, turns, call.deadline)
         outcomes = await classifier.classify_batch(served, prompts, call)
         mix = await find_mix(served, stated, outcomes)
     for outcome in outcomes:
         if isinstance(outcome, Classification):
             get_trace(request).add(outcome)
-    formatted = _format_dialogue(dialogue, served, outcomes, options, mix)
+    formatted = await _format_dialogue(dialogue, served, outcomes, options, mix)
     return JsonResponse({"mode": mode, **formatted})
 
 
@@ -81,17 +82,18 @@ def _choose_mode(dialogue: Dialogue, options: DialogueOptions) -> DialogueMode:
     return options.mode or dialogue.mode or "retrospective"
 
 
-def _format_dialogue(
+async def _format_dialogue(
     dialogue: Dialogue,
     served: ServedTask,
     outcomes: Sequence[Classification | ServiceError],
     options: Options,
     mix: Mix,
 ) -> dict[str, Any]:
-    results = [
-        format_result(index, turn.id, served, outcome, options, mix)
-        for index, (turn, outcome) in enumerate(zip(dialogue.turns, outcomes, strict=True))
-    ]
+    results: list[dict[str, Any]] = []
+    for index, (turn, outcome) in enumerate(zip(dialogue.turns, outcomes, strict=True)):
+        results.append(format_result(index, turn.id, served, outcome, options, mix))
+        if index % FORMATTED_AT_ONCE == FORMATTED_AT_ONCE - 1:
+            await asyncio.sleep(0)  # other requests must not wait for a whole dialogue
     labelled = [
         LabelledTurn(turn.speaker, turn.text, result["prediction"]["label"])
         for turn, result in zip(dialogue.turns, results, strict=True)
@@ -100,7 +102,7 @@ def _format_dialogue(
     scheme = read_scheme(served.task.label_set)
     structure = None
     if scheme is not None and len(labelled) == len(results):
-        structure = describe_structure(labelled, scheme)
+        structure = await asyncio.to_thread(describe_structure, labelled, scheme)
     return {
         "prior": describe_mix(mix, served.task.label_set.ids),
         "turns": results,

@@ -7,7 +7,7 @@ in groups, wait outside the bounded queue, and are answered as they finish.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from service.api.mixes import require_mix
 from service.classifier import Call, Classification, order_by_length
 from service.errors import (
     BodyTooLarge,
+    DeadlineExceeded,
     Draining,
     EngineDead,
     InvalidInput,
@@ -43,6 +44,7 @@ GROUP = 64
 """Lines parsed and tokenized together at most."""
 _HEARTBEAT_S = 15.0
 _LINGER_S = 2.0
+_PART_BYTES = 32 * 1024
 _COMPLETE = "complete"
 
 
@@ -182,12 +184,15 @@ class ItemStream:
             if message["type"] == "http.disconnect":
                 raise _Gone
             more = message.get("more_body", False)
-            lines = splitter.feed(message.get("body", b""))
-            if not more:
-                lines += splitter.finish()
-            lines = [line for line in lines if line is None or line.strip()]
-            for first in range(0, len(lines), GROUP):
-                yield lines[first : first + GROUP]
+            for part in _divide(message.get("body", b"")):
+                lines = splitter.feed(part)
+                lines = [line for line in lines if line is None or line.strip()]
+                for first in range(0, len(lines), GROUP):
+                    yield lines[first : first + GROUP]
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0)  # others get their turn, also between blank lines
+        if last := [line for line in splitter.finish() if line is None or line.strip()]:
+            yield last
 
     async def _submit(self, lines: Sequence[bytes | None]) -> None:
         items = [self._parse(line) for line in lines]
@@ -204,7 +209,11 @@ class ItemStream:
         served, mix = self._served, self._mix
         with served.model.holders.hold():
             inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]
-            prompts = await encode(self._request, served, inputs)
+            prompts: list[Prompt] = []
+            try:
+                prompts = await encode(self._request, served, inputs, call.deadline)
+            except DeadlineExceeded as error:  # for each of them; the stream goes on
+                items = [_fail(item, error) for item in items]
             accepted: list[_Accepted] = []
             for item in items:
                 accepted_item = _Accepted(self._items, item, served, mix)
@@ -302,3 +311,14 @@ class ItemStream:
                     pass
         except TimeoutError:
             return
+
+
+def _divide(body: bytes) -> Iterator[bytes]:
+    """Yield it in parts whose lines, however short they are, are found in a moment."""
+    for first in range(0, len(body), _PART_BYTES):
+        yield body[first : first + _PART_BYTES]
+
+
+def _fail(item: BatchItem, error: ServiceError) -> BatchItem:
+    """The item with this error, unless it has one of its own."""
+    return item if isinstance(item.input, ServiceError) else item._replace(input=error)

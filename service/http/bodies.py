@@ -6,6 +6,7 @@ Messages name fields and rules, never values.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -48,7 +49,10 @@ _MOST_ERRORS = 1000
 _NO_CODING = "identity"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PARSED_INLINE_BYTES = 32 * 1024
-"""A larger body is parsed in a thread, so that the event loop stays free."""
+_PARSED_INLINE_VALUES = 512
+"""A body of more is parsed in a thread, so that the event loop stays free."""
+_PARSING = ThreadPoolExecutor(1, thread_name_prefix="parse")
+"""One: several would take Python's lock from each other, and the loop would wait for them all."""
 
 
 class BatchItem(NamedTuple):
@@ -56,12 +60,6 @@ class BatchItem(NamedTuple):
 
     id: ItemId | None
     input: AnyInput | ServiceError
-
-
-async def read_json(request: Request, settings: Settings, deadline: float) -> Any:
-    """Return the parsed body; raises as `read_form` does."""
-    limit = settings.max_body_values
-    return await read_form(request, settings, deadline, lambda data: data, max_values=limit)
 
 
 async def read_form(
@@ -83,12 +81,22 @@ async def read_form(
     with buffer.open(cast(Client, request.state.client).name) as held:
         try:
             async with asyncio.timeout(min(deadline - time.monotonic(), settings.body_timeout_s)):
-                body = await _read_body(request, settings, max_values, held)
+                body, values = await _read_body(request, settings, max_values, held)
         except TimeoutError:
             raise DeadlineExceeded("the body did not arrive in time") from None
-        if len(body) <= _PARSED_INLINE_BYTES:
+        if len(body) <= _PARSED_INLINE_BYTES and values <= _PARSED_INLINE_VALUES:
             return parse(_load_json(body, settings))
-        return await asyncio.to_thread(lambda: parse(_load_json(body, settings)))
+        return await parse_beside(lambda: parse(_load_json(body, settings)), deadline)
+
+
+async def parse_beside(parse: Callable[[], Parsed], deadline: float) -> Parsed:
+    """Return what it returns, in a thread: the event loop stays free. DeadlineExceeded if late."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await loop.run_in_executor(_PARSING, parse)
+    except TimeoutError:
+        raise DeadlineExceeded("the deadline passed before the body was parsed") from None
 
 
 def check_media_type(request: Request, *allowed: str) -> None:
@@ -109,8 +117,8 @@ def check_media_type(request: Request, *allowed: str) -> None:
 
 async def _read_body(
     request: Request, settings: Settings, max_values: int, held: Held
-) -> bytearray:
-    """Return the body; an error before more is held than is allowed."""
+) -> tuple[bytearray, int]:
+    """Return the body and how many values it has; an error before more is held than allowed."""
     limit = settings.max_body_bytes
     too_large = BodyTooLarge(f"the body is larger than {limit} bytes")
     declared = request.headers.get("content-length", "")
@@ -124,7 +132,7 @@ async def _read_body(
         held.add(len(part))
         bounds.feed(part)
         body += part
-    return body
+    return body, bounds.values
 
 
 def parse_json(body: bytes, settings: Settings, *, max_values: int) -> Any:
@@ -255,14 +263,23 @@ def parse_batch_item(kind: Kind, data: Any, settings: Settings, path: str = "") 
 
 
 def _check_turns_around(data: Any, settings: Settings, path: str) -> None:
-    """Raise InvalidInput for too many turns around one, before each of them is looked at."""
+    """Raise InvalidInput for too many turns around one, or too long ones, before each of them is
+    looked at, all of them in one go."""
     for name in ("previous", "following") if isinstance(data, dict) else ():
         turns = data.get(name)
-        if isinstance(turns, list) and len(turns) > settings.max_context_turns:
-            rule = f"has more than {settings.max_context_turns} turns"
-            raise InvalidInput(
-                "the input breaks a limit", reasons=[Reason(_join(path, name), rule)]
-            )
+        if not isinstance(turns, list):
+            continue
+        if len(turns) > settings.max_context_turns:
+            raise _break_limit(path, name, f"has more than {settings.max_context_turns} turns")
+        for index, turn in enumerate(turns):
+            text = turn.get("text") if isinstance(turn, dict) else None
+            if isinstance(text, str) and len(text) > settings.max_text_characters:
+                rule = f"has more than {settings.max_text_characters} characters"
+                raise _break_limit(path, f"{name}.{index}.text", rule)
+
+
+def _break_limit(path: str, field: str, rule: str) -> InvalidInput:
+    return InvalidInput("the input breaks a limit", reasons=[Reason(_join(path, field), rule)])
 
 
 def read_id(value: Any) -> ItemId | None:

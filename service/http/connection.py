@@ -18,6 +18,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from service.errors import ERROR_MEDIA_TYPE, InvalidInput, to_error_document
 
 _MOST_HEAD_BYTES = 64 * 1024
+_MOST_AT_ONCE = 32
+"""Requests that come in one piece, before the first of them is answered."""
+_MOST_FIELDS = 256
+"""Of a query."""
+_FRAMES_AT_ONCE_BYTES = 4 * 1024
+"""Frames of a live dialogue that are taken apart in one go: the smallest have six bytes."""
 
 
 Refuse = Callable[[bytes, Scope], bytes | None]
@@ -55,6 +61,9 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_in_body = False
         self._brought_body = False
+        self._requests_at_once = 0
+        self._spoken_bytes = 0
+        """Of the target and the headers of one request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -62,6 +71,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._brought_body = False
+        self._requests_at_once = 0
         super().data_received(data)
         # Any byte ends uvicorn's wait for a next request: an empty line, the beginning of a
         # head, or what is left of a body that was refused. Most heads come whole, and the
@@ -73,6 +83,19 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        self._requests_at_once += 1
+        if self._requests_at_once > _MOST_AT_ONCE:
+            raise _TooMuch
+        self._spoken_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._measure_head(len(url))
+        if self.url.count(b"&") >= _MOST_FIELDS:
+            raise _TooMuch
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
@@ -88,6 +111,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._is_in_body:  # what comes behind a body speaks for nobody
+            self._measure_head(len(name) + len(value))
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
@@ -130,6 +154,12 @@ class Connection(HttpToolsProtocol):
         self.transport.write(b"".join((STATUS_LINE[400], *lines, content, body)))
         self.transport.close()
         self._watch_reader()
+
+    def _measure_head(self, more: int) -> None:
+        """Count what a head says, which may come in one piece; the parser's end if it is much."""
+        self._spoken_bytes += more
+        if self._spoken_bytes > _MOST_HEAD_BYTES:
+            raise _TooMuch
 
     def _watch_reader(self) -> None:
         """Break off when nothing of what was written is taken for long."""
@@ -183,11 +213,52 @@ class Connection(HttpToolsProtocol):
             self._head_timer = None
 
 
-class LiveConnection(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, for which a handshake that was refused with an answer is complete.
+class _TooMuch(Exception):
+    """A head says more than is listened to; the parser makes malformed HTTP of it."""
 
-    uvicorn would log an error of ours for each, so that anybody could fill the log.
+
+class LiveConnection(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, which others get their turn beside.
+
+    It takes frames apart in Python, as many as a read of a quarter of a MiB holds: the smallest
+    would keep the event loop for half a second, so they are taken in parts, and nothing more is
+    read meanwhile. And a handshake that was refused with an answer is complete here: uvicorn
+    would log an error of ours for each, so that anybody could fill the log.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._untaken = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._untaken and len(data) <= _FRAMES_AT_ONCE_BYTES:
+            return super().data_received(data)
+        if not self._untaken:
+            self.loop.call_soon(self._take_on)
+        self._untaken += data
+        self._stop_reading()
+
+    def _take_on(self) -> None:
+        if self.transport.is_closing():
+            return self._untaken.clear()
+        part = bytes(self._untaken[:_FRAMES_AT_ONCE_BYTES])
+        super().data_received(part)
+        del self._untaken[: len(part)]
+        if self._untaken:
+            self.loop.call_soon(self._take_on)
+            self._stop_reading()
+        elif not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _stop_reading(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self._untaken:  # uvicorn has gone on reading
+            self._stop_reading()
+        return message
 
     async def send(self, message: Any) -> None:
         await super().send(message)

@@ -26,6 +26,12 @@ class JsonBounds:
         self._text_bytes = 0
         """Length of the text that goes on in the next part."""
 
+    @property
+    def values(self) -> int:
+        """Names and values so far, at most."""
+        # A text needs a comma or a colon before the next one, or this is no JSON.
+        return max(self._values, self._texts - 1)
+
     def feed(self, part: bytes) -> None:
         """Take the next part; InvalidInput as soon as there is too much of something."""
         if b"\\" in part or self._is_escaped:
@@ -44,8 +50,7 @@ class JsonBounds:
             self._text_bytes = (self._text_bytes if goes_on else 0) + len(pieces[-1])
         self._texts += opened
         self._values += len(outside) - len(outside.translate(None, _MAKE_VALUES))
-        # A text needs a comma or a colon before the next one, or this is no JSON.
-        if max(self._values, self._texts - 1) > self._max_values:
+        if self.values > self._max_values:
             raise _refuse(f"holds more than {self._max_values} names and values")
 
     def _measure(self, text_bytes: int) -> None:

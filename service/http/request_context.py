@@ -135,12 +135,15 @@ def read_timeout_s(connection: HTTPConnection, default_s: float) -> float:
 
 
 async def encode(
-    connection: HTTPConnection, served: ServedTask, items: Sequence[AnyInput]
+    connection: HTTPConnection, served: ServedTask, items: Sequence[AnyInput], deadline: float
 ) -> list[Prompt]:
-    """Return the prompts of the items and note the time it took in the trace."""
+    """Return the prompts of the items and note the time it took in the trace.
+
+    Raises DeadlineExceeded, as `Classifier.encode` does.
+    """
     classifier = get_core(connection).readiness.require_classifier()
     started = time.perf_counter()
-    prompts = await classifier.encode(served, items)
+    prompts = await classifier.encode(served, items, deadline)
     get_trace(connection).tokenize_s += time.perf_counter() - started
     return prompts
 

@@ -15,6 +15,7 @@ from service.api.answers import format_answer
 from service.classifier import Call
 from service.errors import (
     NOT_TAKEN,
+    DeadlineExceeded,
     Draining,
     EngineDead,
     InvalidInput,
@@ -235,24 +236,31 @@ class Session:
         `is_charged`: the last of them is paid for, and gets that back if it is not taken.
         """
         inputs = [self._context.make_input(each) for each in due]
-        prompts = await self._classifier.encode(self._served, inputs)
-        answers = await asyncio.gather(
-            *(self._classify(each, prompt) for each, prompt in zip(due, prompts, strict=True))
-        )
+        deadline = time.monotonic() + self._settings.request_timeout_s
+        answers: list[dict[str, Any] | ServiceError]
+        try:
+            prompts = await self._classifier.encode(self._served, inputs, deadline)
+        except DeadlineExceeded as error:
+            answers = [error for _ in due]
+        else:
+            answers = await asyncio.gather(
+                *(
+                    self._classify(each, prompt, deadline)
+                    for each, prompt in zip(due, prompts, strict=True)
+                )
+            )
         if is_charged and isinstance(answers[-1], NOT_TAKEN):
             self._client.refund(1)
         for spoken, answer in zip(due, answers, strict=True):
             await self._send_label(spoken, answer)
 
-    async def _classify(self, spoken: SpokenTurn, prompt: Prompt) -> dict[str, Any] | ServiceError:
+    async def _classify(
+        self, spoken: SpokenTurn, prompt: Prompt, deadline: float
+    ) -> dict[str, Any] | ServiceError:
         is_last = spoken.index == self._context.next_index - 1
         if is_last and spoken.answer is not None:
             return spoken.answer  # nothing was said after it: its label stands
-        call = Call(
-            mode="live",
-            client=self._client.name,
-            deadline=time.monotonic() + self._settings.request_timeout_s,
-        )
+        call = Call(mode="live", client=self._client.name, deadline=deadline)
         try:
             result = await self._classifier.classify(self._served, prompt, call)
         except ServiceError as error:

@@ -1,8 +1,9 @@
 """What the foreign protocols share: which task is asked, and how its items are classified."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from starlette.requests import Request
 
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
@@ -10,7 +11,7 @@ from contract.priors import shift_prior
 from service.api.mixes import require_mix
 from service.classifier import Classification
 from service.errors import InvalidInput, Reason, ServiceError
-from service.http.bodies import check_limits, parse_form, read_json
+from service.http.bodies import check_limits, parse_beside, parse_form, read_form
 from service.http.request_context import (
     cancel_on_disconnect,
     charge,
@@ -25,6 +26,11 @@ from service.schemas import Options
 from service.settings import Settings
 from tables.speakers import assign_speakers
 from tables.transcript import read_turns
+
+Form = TypeVar("Form", bound=BaseModel)
+_READ_INLINE_CHARACTERS = 16_000
+_CHARACTERS_OF_A_TEXT = 50
+"""That take as long to read as a text takes to be made an input."""
 
 
 def find_tasks(request: Request, model: str | None) -> list[ServedTask]:
@@ -55,12 +61,36 @@ def refuse(field: str, reason: str) -> InvalidInput:
     return InvalidInput("the request cannot be answered", reasons=[Reason(field, reason)])
 
 
-async def read_body(request: Request) -> Any:
-    """Return the parsed body; its limits are those of our own endpoints."""
+async def read_body(request: Request, form: type[Form]) -> Form:
+    """Return the body as that form; its limits are those of our own endpoints."""
     core = get_core(request)
     core.readiness.require_classifier()  # before the body is read
-    settings = core.settings
-    return await read_json(request, settings, make_call(request, "single").deadline)
+    return await read_form(
+        request,
+        core.settings,
+        make_call(request, "single").deadline,
+        lambda data: parse_form(form, data),
+        max_values=core.settings.max_body_values,
+    )
+
+
+async def read_texts(
+    request: Request, served: ServedTask, texts: Sequence[Any], field: str
+) -> list[AnyInput]:
+    """Return what each of the bare texts is to a task; many are read beside the event loop."""
+    settings = get_core(request).settings
+    if len(texts) > settings.max_batch_items:
+        raise refuse(field, f"has more than {settings.max_batch_items} items")
+
+    def read() -> list[AnyInput]:
+        return [
+            read_text(served, text, settings, f"{field}.{index}")
+            for index, text in enumerate(texts)
+        ]
+
+    if sum(len(text) + _CHARACTERS_OF_A_TEXT for text in texts) <= _READ_INLINE_CHARACTERS:
+        return read()
+    return await parse_beside(read, make_call(request, "batch").deadline)
 
 
 async def classify(
@@ -72,13 +102,11 @@ async def classify(
     """
     core = get_core(request)
     classifier = core.readiness.require_classifier()
-    if len(inputs) > core.settings.max_batch_items:
-        raise refuse("input", f"has more than {core.settings.max_batch_items} items")
     call = make_call(request, "single" if len(inputs) == 1 else "batch")
     charge(request, items=len(inputs))
     core.metrics.request_items.labels(call.mode).observe(len(inputs))
     async with cancel_on_disconnect(request):
-        prompts = await encode(request, served, inputs)
+        prompts = await encode(request, served, inputs, call.deadline)
         outcomes: list[Classification | ServiceError]
         if len(prompts) == 1:
             outcomes = [await classifier.classify(served, prompts[0], call)]

@@ -15,8 +15,8 @@ from engine.checkpoint import DEFAULT_NAME
 from service.api.answers import JsonResponse
 from service.classifier import Classification, Classifier
 from service.errors import InvalidInput, Reason
-from service.http.bodies import parse_form, parse_item
-from service.http.request_context import get_core
+from service.http.bodies import parse_beside, parse_item
+from service.http.request_context import get_core, make_call
 from service.models.model import Model, ServedTask
 from service.protocols.asking import (
     classify_all,
@@ -35,17 +35,19 @@ from service.protocols.systemone_answers import (
 from service.protocols.systemone_forms import Content, SystemOneRequest
 from service.settings import Settings
 
+_Questions = dict[str, tuple[ServedTask, Reading]]
+"""By name: the task that answers, and how it reads the question."""
+
 
 async def ask(request: Request) -> Response:
     core = get_core(request)
     classifier = core.readiness.require_classifier()
-    asked = parse_form(SystemOneRequest, await read_body(request))
+    asked = await read_body(request, SystemOneRequest)
     tasks = find_tasks(request, asked.model)
-    readings = _read_questions(classifier, tasks, asked)
-    inputs = {
-        served.name: (served, _read_state(served, asked.state, core.settings))
-        for served, _ in readings.values()
-    }
+    readings, inputs = await parse_beside(
+        lambda: _read(classifier, tasks, asked, core.settings),
+        make_call(request, "single").deadline,
+    )
     results = dict(
         zip(
             inputs,
@@ -90,13 +92,25 @@ def _describe(name: str, model: Model, description: str) -> dict[str, Any]:
     }
 
 
+def _read(
+    classifier: Classifier, tasks: list[ServedTask], asked: SystemOneRequest, settings: Settings
+) -> tuple[_Questions, dict[str, tuple[ServedTask, AnyInput]]]:
+    """Return the questions by name, and what each task that answers one has to classify."""
+    readings = _read_questions(classifier, tasks, asked)
+    inputs = {
+        served.name: (served, _read_state(served, asked.state, settings))
+        for served, _ in readings.values()
+    }
+    return readings, inputs
+
+
 def _read_questions(
     classifier: Classifier, tasks: list[ServedTask], asked: SystemOneRequest
-) -> dict[str, tuple[ServedTask, Reading]]:
+) -> _Questions:
     """Return each question with the task that answers it; InvalidInput names those without."""
     kinds = _find_kinds(asked.state)
     fitting = [each for each in tasks if each.task.label_set.kind in kinds]
-    found: dict[str, tuple[ServedTask, Reading]] = {}
+    found: _Questions = {}
     reasons: list[Reason] = []
     for place, (name, question) in enumerate(asked.questions.items()):
         readings, why = _try_tasks(fitting, question)

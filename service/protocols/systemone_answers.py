@@ -18,6 +18,9 @@ from service.protocols.systemone_forms import (
     ScoreQuestion,
 )
 
+_MOST_CHARACTERS = 20_000
+"""That names are looked for in: each takes as long as a microsecond."""
+
 AnyQuestion = NoulQuestion | ChoiceQuestion | ScoreQuestion
 
 
@@ -109,6 +112,8 @@ def _find_named(labels: LabelSet, question: NoulQuestion) -> str:
     criteria = question.criteria
     stated = criteria.true if isinstance(criteria, NoulCriteria) else criteria
     for text in (stated, question.instructions):
+        if isinstance(text, str) and len(text) > _MOST_CHARACTERS:
+            raise Unanswerable(f"what is asked has more than {_MOST_CHARACTERS} characters")
         found = _find_names(labels, text) if isinstance(text, str) else set()
         if len(found) == 1:
             return found.pop()

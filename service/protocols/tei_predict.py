@@ -15,10 +15,8 @@ from starlette.responses import Response
 from service.api.answers import JsonResponse
 from service.classifier import Classification
 from service.errors import BodyTooLarge
-from service.http.bodies import parse_form
-from service.http.request_context import get_core
 from service.models.model import ServedTask
-from service.protocols.asking import classify_all, find_task, read_body, read_text, refuse
+from service.protocols.asking import classify_all, find_task, read_body, read_texts, refuse
 
 
 class _Form(BaseModel):
@@ -57,14 +55,10 @@ class PredictResponse(RootModel[list[Prediction] | list[list[Prediction]]]):
 
 
 async def predict(request: Request) -> Response:
-    core = get_core(request)
-    asked = parse_form(PredictRequest, await read_body(request))
+    asked = await read_body(request, PredictRequest)
     served = find_task(request, asked.model, "problem")
     texts, is_batch = _read_inputs(asked.inputs)
-    inputs = [
-        read_text(served, text, core.settings, f"inputs.{index}")
-        for index, text in enumerate(texts)
-    ]
+    inputs = await read_texts(request, served, texts, "inputs")
     results = await classify_all(request, served, inputs)
     if not asked.truncate and any(result.was_cut for result in results):
         limit = served.task.max_tokens

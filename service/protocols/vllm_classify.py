@@ -15,10 +15,9 @@ from starlette.responses import Response
 from contract.inputs import AnyInput
 from service.api.answers import JsonResponse
 from service.classifier import Classification
-from service.http.bodies import parse_form
 from service.http.request_context import get_core
 from service.models.model import ServedTask
-from service.protocols.asking import classify_all, find_task, read_body, read_dialogue, read_text
+from service.protocols.asking import classify_all, find_task, read_body, read_dialogue, read_texts
 
 PATHS = ("/classify", "/v1/classify")
 _SPEAKERS = {"user": "student", "assistant": "teacher"}
@@ -83,7 +82,7 @@ class ClassifyResponse(_Form):
 
 async def classify(request: Request) -> Response:
     core = get_core(request)
-    asked = parse_form(ClassifyRequest, await read_body(request))
+    asked = await read_body(request, ClassifyRequest)
     if asked.messages is not None:
         served = find_task(request, asked.model, "dialogue-turn")
         turns = [{"speaker": _SPEAKERS[m.role], "text": m.content} for m in asked.messages]
@@ -91,10 +90,7 @@ async def classify(request: Request) -> Response:
     else:
         served = find_task(request, asked.model, "problem")
         texts = [asked.input] if isinstance(asked.input, str) else asked.input or []
-        inputs = [
-            read_text(served, text, core.settings, f"input.{index}")
-            for index, text in enumerate(texts)
-        ]
+        inputs = await read_texts(request, served, texts, "input")
     results = await classify_all(request, served, inputs)
     return JsonResponse(_format(request, served, results, activated=asked.use_activation))
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from tests.e2e.malformed_bodies import BATCHES, DIALOGUE, JSON, LINES, SINGLES, STREAMS
 
+PROTOCOLS = ("/v1/systemone", "/classify", "/predict")
+"""Of others, one path of each."""
+
 Shape = Callable[[int], bytes]
 """JSON, or nearly, of about so many bytes."""
 
@@ -38,9 +41,10 @@ def make_largest(size: int, patterns: Sequence[str] = (".",)) -> Iterator[Hostil
     """
     for name, shape in SHAPES.items():
         for place, paths in PLACES.items():
-            made = _put(place, paths[0], name, b"")
-            if any(re.match(pattern, made.name) for pattern in patterns):
-                yield _put(place, paths[0], name, shape(size))
+            for path in _KINDS if place == b"@" else paths[:1]:
+                made = _put(place, path, name, b"")
+                if any(re.match(pattern, made.name) for pattern in patterns):
+                    yield _put(place, path, name, shape(size))
 
 
 def make_messages(size: int) -> list[tuple[str, bytes]]:
@@ -123,6 +127,12 @@ SHAPES: dict[str, Shape] = {
     "items with names": _many(b'{"text":"a","id":"a"}'),
     "long turns": _many(b'{"speaker":"student","text":"%s"}' % ("a" * 19_000 + "😀").encode()),
     "long items": _many(b'{"text":"%s"}' % ("a b." * 4_700 + "😀").encode()),
+    "texts": _many(b'"one and two"'),
+    "long texts": _many(b'"%s"' % ("a b." * 4_700 + "😀").encode()),
+    "lists of one text": _many(b'["a"]'),
+    "2,000 items": lambda size: _many(b'{"text":"a"}')(2000 * 13),
+    "2,000 turns": lambda size: _many(b'{"speaker":"teacher","text":"a"}')(2000 * 33),
+    "2,000 wrong items": lambda size: _many(b"0")(2000 * 2),
     "turns in their turns": _many(
         b'{"speaker":"teacher","text":"a","previous":['
         + b",".join([b'{"speaker":"teacher","text":"a"}'] * 64)
@@ -155,8 +165,11 @@ SHAPES: dict[str, Shape] = {
 }  # fmt: skip
 
 _TURN = b'{"speaker":"teacher","text":"a"'
+_QUESTIONS = b'{"a":{"type":"noul","criteria":"recall"}}}'
+_KINDS = (SINGLES[0], BATCHES[0], DIALOGUE, STREAMS[0], *PROTOCOLS)
+"""A path of each kind, for what is no form of any of them."""
 PLACES: dict[bytes, Sequence[str]] = {
-    b"@": (*SINGLES, *BATCHES, DIALOGUE, *STREAMS),
+    b"@": (*SINGLES, *BATCHES, DIALOGUE, *STREAMS, *PROTOCOLS),
     b'{"text":@}': ("/classify/problem", "/classify/problem/stream"),
     b'{"text":"a","x":@}': ("/classify/problem", "/classify/problem/stream"),
     b'{"text":"a","id":@}': ("/classify/problem/stream", "/classify/problem"),
@@ -173,6 +186,14 @@ PLACES: dict[bytes, Sequence[str]] = {
     b'{"turns":[' + _TURN + b',"x":@}]}': (DIALOGUE,),
     b'{"turns":[' + _TURN + b'}],"mode":@}': (DIALOGUE,),
     b'{"text":"a"}\n@\n{"text":"a"}': STREAMS[:1],
+    b'{"input":@}': ("/classify", "/v1/classify"),
+    b'{"input":[@]}': ("/classify",),
+    b'{"messages":@}': ("/classify",),
+    b'{"inputs":@}': ("/predict",),
+    b'{"state":@,"questions":' + _QUESTIONS: ("/v1/systemone",),
+    b'{"state":"a","questions":@}': ("/v1/systemone",),
+    b'{"state":"a","questions":{"a":{"type":"noul","instructions":@}}}': ("/v1/systemone",),
+    b'{"state":"a","questions":{"a":{"type":"choice","criteria":@}}}': ("/v1/systemone",),
 }
 _MESSAGE_PLACES = (
     b"@",

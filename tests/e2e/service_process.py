@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,21 +59,26 @@ def make_environment(*, measured: bool = False) -> dict[str, str]:
 
 @contextmanager
 def start_service(
-    folder: Path, *arguments: str, measured: bool = False
+    folder: Path, *arguments: str, measured: bool = False, program: Sequence[str] = ("service",)
 ) -> Iterator[ServiceProcess]:
-    """Start on a free port and wait for the ready line; whatever is left is killed."""
-    with begin_service(folder, "--port", "0", *arguments, measured=measured) as process:
+    """Start on a free port and wait for the ready line; whatever is left is killed.
+
+    `program`: a module that serves, and what it takes before the options of the service.
+    """
+    with begin_service(
+        folder, "--port", "0", *arguments, measured=measured, program=program
+    ) as process:
         yield ServiceProcess(process, _wait_for_line(process, folder / "log"), folder / "log")
 
 
 @contextmanager
 def begin_service(
-    folder: Path, *arguments: str, measured: bool = False
+    folder: Path, *arguments: str, measured: bool = False, program: Sequence[str] = ("service",)
 ) -> Iterator[subprocess.Popen[str]]:
     """Start in a session of its own, its stderr in `log`; whatever is left is killed."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", *arguments],
+            [sys.executable, "-m", *program, *arguments],
             cwd=ROOT, env=make_environment(measured=measured), stdout=subprocess.PIPE,
             stderr=log, text=True, start_new_session=True,
         )  # fmt: skip

@@ -5,11 +5,9 @@
 
 import http.client
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.e2e.hostile_bodies import Hostile, make_hostile, make_largest, make_messages
+from tests.e2e.hostile_bodies import Hostile, make_hostile, make_messages
 from tests.e2e.malformed_bodies import ANSWERED, SECRET, STREAMS, Malformed, make_malformed
 from tests.e2e.service_process import ServiceProcess
 
@@ -29,12 +27,6 @@ CLIENTS = 4
 GOOD = {"text": "把48个苹果平均分给6个小朋友，每人几个？"}
 ENDINGS = ("end", "not-json", "unknown-message", "message-too-large")
 MIB = 2**20
-MOST_BYTES = 8 * MIB
-MOST_GROWTH_MIB = 64.0
-WORST = (
-    "zeros in .*previous", "names in .*x", "towers in @", "texts of one character in .*items",
-    "wide turn in .*turns", "escaped pairs in .*text",
-)  # fmt: skip
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,17 +44,6 @@ def test_hostile_bodies(shared_service: ServiceProcess, seed: int) -> None:
     with unharmed(shared_service):
         bodies = make_hostile(AT_ONCE * 2 // 5, seed=seed)
         assert send_all(shared_service.url, bodies, check_hostile) == len(bodies)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
-def test_the_largest_bodies_take_little_memory(shared_service: ServiceProcess) -> None:
-    process = Path(f"/proc/{shared_service.process.pid}")
-    with unharmed(shared_service):
-        for request in make_largest(MOST_BYTES - 1024, WORST):
-            (process / "clear_refs").write_text("5")  # the peak begins anew
-            before = read_mib(process, "VmRSS")
-            assert send_all(shared_service.url, [request], check_hostile) == 1
-            assert read_mib(process, "VmHWM") - before < MOST_GROWTH_MIB, request.name
 
 
 def test_hostile_messages(shared_service: ServiceProcess) -> None:
@@ -97,11 +78,6 @@ def unharmed(service: ServiceProcess) -> Iterator[None]:
     assert SECRET not in service.read_log()
 
 
-def read_mib(process: Path, name: str) -> float:
-    lines = (process / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
-
-
 def send_all(url: str, requests: Sequence[Any], check: Any) -> int:
     """Send them over a few connections that are kept; return how many were as expected."""
 
@@ -131,6 +107,10 @@ def check_malformed(request: Malformed, response: http.client.HTTPResponse, body
 
 def check_hostile(request: Hostile, response: http.client.HTTPResponse, body: bytes) -> None:
     """Answered, refused for what it is, or for what there is to do."""
+    if not request.path.startswith("/classify/"):  # the protocols of others have forms of theirs
+        assert response.status in (200, 400, 413, 422, 429, 503), request.name
+        assert response.status == ANSWERED or len(body) < 16 * 1024, request.name
+        return
     assert response.status in (200, 413, 422, 503), f"{response.status} for {request.name}"
     if response.status != ANSWERED:
         check_error(response, body, request.name)

@@ -2,8 +2,9 @@
 
 import asyncio
 import math
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 import httpx
 from fastapi import FastAPI
 
+from contract.inputs import AnyInput
 from contract.manifest import Manifest
-from contract.prompts import PromptEncoder
+from contract.prompts import Prompt, PromptEncoder
 from engine.checkpoint import Checkpoint
 from engine.choice import EngineChoice
 from engine.errors import EngineDead
@@ -86,6 +88,21 @@ class FakeEngine:
         finally:
             opening.cancel()
             self._deaths.discard(death)
+
+
+class HeldEncoder:
+    """Tokenizes as the one that it replaces, once `open` is set."""
+
+    def __init__(self, service: "FakeService", task: str) -> None:
+        encoders: dict[str, Any] = service.classifier.tasks[task].model.encoders
+        self._encoder = encoders[task]
+        self.open = threading.Event()
+        encoders[task] = self
+
+    def encode(self, items: Sequence[AnyInput]) -> list[Prompt]:
+        assert self.open.wait(30)
+        prompts: list[Prompt] = self._encoder.encode(items)
+        return prompts
 
 
 def compute_scores(token_ids: list[int], classes: int) -> list[float]:

@@ -13,7 +13,12 @@ from engine.errors import EngineFailed
 from service.schemas import Answer, BatchAnswer
 from tests.contract.characters import CharacterTokenizer
 from tests.contract.examples import BLOOM, make_manifest, make_task
-from tests.service.fake_service import FakeService, compute_scores, run_fake_service
+from tests.service.fake_service import (
+    FakeService,
+    HeldEncoder,
+    compute_scores,
+    run_fake_service,
+)
 
 PROBLEM = {"text": "小明有5个苹果，吃了2个，还剩几个？"}
 TURN = {
@@ -382,6 +387,19 @@ async def test_expired_work_is_cancelled_in_the_engine() -> None:
     assert response.json()["type"] == "urn:ncal-serve:error:deadline-exceeded"
     assert service.engine.cancelled == 1
     assert service.classifier.models[0].admission.running_items == 0
+
+
+@pytest.mark.parametrize("path", ["/classify/problem/batch", "/classify"])
+async def test_tokenizing_is_within_the_deadline(path: str) -> None:
+    body = {"items": [PROBLEM] * 9} if path.endswith("batch") else {"input": ["好"] * 9}
+    async with run_fake_service() as service:
+        encoder = HeldEncoder(service, "timss")
+        headers = {"X-Request-Timeout": "0.1"}
+        response = await service.client.post(path, json=body, headers=headers)
+        encoder.open.set()
+        assert (await service.client.post(path, json=body)).status_code == 200
+    assert response.status_code == 504
+    assert not service.engine.cancelled
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "5e-324", "0.09", "nan", "soon", "inf", "601"])

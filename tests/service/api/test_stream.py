@@ -18,7 +18,7 @@ from service.api.item_stream import GROUP, WINDOW_STEPS
 from service.http.ndjson import LineSplitter
 from service.settings import Settings
 from tests.service.duplex_client import DuplexClient, open_stream
-from tests.service.fake_service import FakeService, run_fake_service
+from tests.service.fake_service import FakeService, HeldEncoder, run_fake_service
 from tests.service.uvicorn_server import serve
 
 PROBLEMS = "/classify/problem/stream"
@@ -374,6 +374,21 @@ async def test_an_item_may_have_a_deadline() -> None:
         await client.read_result()
         await client.send_items(*make_problems(1))
         assert (await client.read_result())["status"] == "ok"
+
+
+async def test_what_is_tokenized_too_late_is_told_so_and_the_stream_goes_on() -> None:
+    async with run_stage() as stage, stage.open(**{"X-Request-Timeout": "0.2"}) as client:
+        encoder = HeldEncoder(stage.service, "timss")
+        await client.send_items(*make_problems(9), 0)
+        await client.read_head()
+        statuses = [(await client.read_result())["error"]["status"] for _ in range(10)]
+        assert sorted(statuses) == [422, *[504] * 9]
+        encoder.open.set()
+        await client.send_items(*make_problems(9))
+        await client.finish()
+        *results, end = await client.read_all()
+        assert [result["status"] for result in results] == ["ok"] * 9
+        assert (end["items"], end["failed"]) == (19, 10)
 
 
 async def test_only_so_many_streams_are_open_at_once() -> None:

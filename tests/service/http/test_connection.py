@@ -203,3 +203,51 @@ async def test_a_live_dialogue_outlasts_the_limit() -> None:
         await live.send('{"type": "ping"}')
         assert "ready" in str(await live.recv())
         assert "pong" in str(await live.recv())
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (HEAD + b"\r\n") * 100,
+        b"GET / HTTP/1.1\r\n\r\n" * 100,
+        HEAD + b"a:b\r\n" * 33_000 + b"\r\n",
+        b"GET /labels?" + b"a&" * 256 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+    ],
+    ids=["requests", "short requests", "one long head", "fields of a query"],
+)
+async def test_too_much_in_one_piece_is_refused(sent: bytes) -> None:
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        writer.write(sent)
+        with suppress(ConnectionResetError):  # what was not read is thrown away
+            answered = await asyncio.wait_for(reader.read(), 30)
+            assert answered.endswith(b'"status":400}') or b'"status":400' in answered
+            assert answered.count(b"HTTP/1.1 200 OK") <= 32
+        writer.close()
+        assert (await service.client.get("/labels")).status_code == 200
+
+
+async def test_requests_in_a_row_are_answered_in_their_order() -> None:
+    async with run_fake_service() as service, serve(service.app) as address:
+        reader, writer = await open_connection(address)
+        writer.write((HEAD + b"\r\n") * 20)
+        for _ in range(20):
+            assert await read_answer(reader) == b"HTTP/1.1 200 OK"
+        writer.close()
+
+
+async def test_frames_in_one_piece_are_all_taken_in_parts() -> None:
+    """More than are taken apart in one go; nothing is lost, and the dialogue goes on."""
+    ping = b'{"type": "ping"}'
+    frame = bytes((0x81, 0x80 | len(ping))) + b"\0\0\0\0" + ping
+    async with (
+        run_fake_service() as service,
+        serve(service.app, ws_max_size=4096, ws_per_message_deflate=False) as address,
+        connect(f"ws://{address}/classify/dialogue/live") as live,
+    ):
+        await live.recv()
+        live.transport.write(frame * 2000)
+        heard = [json.loads(await asyncio.wait_for(live.recv(), 30)) for _ in range(2000)]
+        assert heard == [{"type": "pong"}] * 2000
+        await live.send('{"type": "end"}')
+        assert json.loads(await live.recv())["reason"] == "end"

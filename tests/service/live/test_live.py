@@ -25,7 +25,7 @@ from service.live.context import LiveContext
 from service.live.session import MOST_MISTAKES
 from service.observability.logs import JsonFormatter
 from tests.contract.examples import make_manifest, make_task
-from tests.service.fake_service import FakeService, run_fake_service
+from tests.service.fake_service import FakeService, HeldEncoder, run_fake_service
 from tests.service.uvicorn_server import serve
 
 SPOKEN = [
@@ -111,6 +111,18 @@ async def wait_until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+async def test_a_turn_that_is_tokenized_too_late_is_told_so() -> None:
+    async with run_stage(request_timeout_s=0.2) as stage, stage.join() as dialogue:
+        encoder = HeldEncoder(stage.service, "irf")
+        await dialogue.say(type="turn", speaker="teacher", text="why? " * 500)
+        late = await dialogue.hear()
+        encoder.open.set()
+        await dialogue.say(type="end")
+        final, _ = await dialogue.hear_all()
+    assert (late["type"], late["index"], late["error"]["status"]) == ("error", 0, 504)
+    assert (final["type"], final["index"], final["final"]) == ("label", 0, True)
 
 
 async def test_the_session_begins_with_what_a_client_must_know() -> None:

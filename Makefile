@@ -31,7 +31,7 @@ SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscop
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help setup serve label test test-fast lint typecheck pytest format lock checkpoint benchmark \
-        benchmark-training pictures screenshots fuzz soak audit sbom clean environment dev-environment
+        benchmark-training pictures screenshots fuzz soak chaos audit sbom clean environment dev-environment
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ screenshots: dev-environment ## Take the pictures of the page anew, with a Chrom
 
 soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS passes options.
 	@$(RUN) -m benchmarks.soak $(SOAK_ARGS)
+
+chaos: dev-environment ## Break things under mixed traffic at random; CHAOS_ARGS passes options.
+	@$(RUN) -m benchmarks.chaos $(CHAOS_ARGS)
 
 audit: dev-environment ## Look the locked versions up in the advisory database.
 	@for lock in cpu gpu vllm dev; do \

@@ -51,7 +51,7 @@ class Traffic:
     def __init__(self, address: Address, end: float, pause_s: float) -> None:
         self.seen: Counter[str] = Counter()
         self.faults: list[str] = []
-        self._address = address
+        self.address = address
         self._end = end
         self._pause_s = pause_s
         self._draw = random.Random(1)
@@ -70,14 +70,24 @@ class Traffic:
     async def _repeat(self, act: Callable[[], Awaitable[None]]) -> None:
         name = act.__name__.removeprefix("_")
         while time.monotonic() < self._end:
+            started = time.monotonic()
             try:
                 await act()
             except (AssertionError, OSError, websockets.WebSocketException, ValueError) as error:
-                self.faults.append(f"{name}: {type(error).__name__} {error}")
+                self.note_failure(name, started, error)
                 await asyncio.sleep(1.0)
             else:
                 self.seen[name] += 1
-            await asyncio.sleep(self._draw.random() * 2 * self._pause_s)
+            await self._rest(self._draw.random() * 2 * self._pause_s)
+
+    async def _rest(self, seconds: float) -> None:
+        over = time.monotonic() + seconds
+        while (left := min(over, self._end) - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, 0.5))
+
+    def note_failure(self, name: str, started: float, error: Exception) -> None:
+        """Take it for a fault: here nothing is to fail."""
+        self.faults.append(f"{name}: {type(error).__name__} {error}")
 
     def _pick(self, count: int) -> list[str]:
         return self._draw.choices(self._texts, k=count)
@@ -88,8 +98,8 @@ class Traffic:
         return [{"speaker": speakers[n % 2], "text": text} for n, text in enumerate(texts)]
 
     async def _post(self, path: str, content: object, status: int = 200) -> bytes:
-        connection = await self._address.connect()
-        found, body = await connection.exchange(self._address.make_post(path, content))
+        connection = await self.address.connect()
+        found, body = await connection.exchange(self.address.make_post(path, content))
         connection.close()
         assert found == status, f"{path} answered {found}"
         return body
@@ -105,7 +115,7 @@ class Traffic:
         assert [result["id"] for result in answer["results"]] == list(range(200))
 
     async def _stream(self) -> None:
-        await run_stream(self._address, "/classify/problem/stream", self._pick(500))
+        await run_stream(self.address, "/classify/problem/stream", self._pick(500))
 
     async def _dialogue(self) -> None:
         turns = self._make_dialogue(30)
@@ -114,7 +124,7 @@ class Traffic:
         assert answer["structure"] is not None
 
     async def _talk(self) -> None:
-        url = f"ws://{self._address.host}:{self._address.port}/classify/dialogue/live"
+        url = f"ws://{self.address.host}:{self.address.port}/classify/dialogue/live"
         async with websockets.connect(url) as connection:
             for turn in self._make_dialogue(10):
                 await connection.send(json.dumps({"type": "turn", **turn}))
@@ -132,8 +142,8 @@ class Traffic:
 
     async def _leave(self) -> None:
         items = [{"text": text} for text in self._pick(100)]
-        connection: Connection = await self._address.connect()
-        request = self._address.make_post("/classify/problem/batch", {"items": items})
+        connection: Connection = await self.address.connect()
+        request = self.address.make_post("/classify/problem/batch", {"items": items})
         with_answer = asyncio.ensure_future(connection.exchange(request))
         await asyncio.wait((with_answer,), timeout=self._draw.random())
         connection.close()
@@ -144,26 +154,26 @@ async def soak(
     service: RunningService, seconds: float, pause_s: float
 ) -> tuple[Traffic, list[Vitals]]:
     """Run the traffic; look at the processes a hundred times and more."""
-    await _warm_up(service.address)
+    await warm_up(service.address)
     traffic = Traffic(service.address, time.monotonic() + seconds, pause_s)
     running = asyncio.create_task(traffic.run())
     vitals: list[Vitals] = []
     interval_s = min(5.0, seconds / 100)
     while not running.done():
         await asyncio.wait((running,), timeout=interval_s)
-        vitals.append(_read_vitals(service))
+        vitals.append(read_vitals(service))
     await running
     return traffic, vitals
 
 
-async def _warm_up(address: Address) -> None:
+async def warm_up(address: Address, items: int = 1000) -> None:
     """Touch every page of the key/value cache: it is filled once and stays."""
     for seed in range(2):
-        texts = make_problems(1000, seed=seed)
+        texts = make_problems(items, seed=seed)
         await run_batch(address, "/classify/problem/batch", texts)
 
 
-def _read_vitals(service: RunningService) -> Vitals:
+def read_vitals(service: RunningService) -> Vitals:
     return Vitals(
         service.read_memory_bytes() / _MIB,
         sum(service.read_memory_bytes(engine) for engine in service.engines) / _MIB,

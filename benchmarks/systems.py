@@ -5,7 +5,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,24 @@ def make_peer_environment(threads: int) -> dict[str, str]:
 
 
 @contextmanager
-def start_service(settings: Settings, logs: Path, *options: str) -> Iterator[RunningService]:
-    """Start the service on a free port with these settings, and wait until it is ready."""
+def start_service(
+    settings: Settings,
+    logs: Path,
+    *options: str,
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunningService]:
+    """Start the service on a free port with these settings, and wait until it is ready.
+
+    `prefix` is a program that runs it under limits of its own.
+    """
     command = [
-        sys.executable, "-m", "service", "--port", "0",
+        *prefix, sys.executable, "-m", "service", "--port", "0",
         "--checkpoint", str(settings.checkpoint[0]), "--dtype", settings.dtype,
         "--engine-threads", str(settings.engine_threads), *options,
     ]  # fmt: skip
     log = logs / f"service-{settings.dtype}-{'-'.join(options)}.log"
-    with run(command, log, pipe=True) as process:
+    with run(command, log, pipe=True, environment=environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         found = re.search(r"http://([0-9.]+):(\d+)", line)

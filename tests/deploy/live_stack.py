@@ -49,7 +49,7 @@ def run_prometheus(directory: Path, program: str, service_url: str) -> Iterator[
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
-        ready = wait_until(lambda: process.poll() is not None or _answers(f"{url}/-/ready"))
+        ready = wait_until(lambda: process.poll() is not None or answers(f"{url}/-/ready"))
         assert ready and process.poll() is None, log.read_text(encoding="utf-8")
         yield url
     finally:
@@ -57,7 +57,7 @@ def run_prometheus(directory: Path, program: str, service_url: str) -> Iterator[
         process.wait()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     with contextlib.suppress(httpx.TransportError):
         return httpx.get(url).is_success
     return False

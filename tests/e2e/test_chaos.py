@@ -1,0 +1,30 @@
+"""The chaos of `make chaos`, for seconds instead of half an hour: each kind of event once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.service_process import ROOT, make_environment
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="freezes and limits processes as Linux does"
+    ),
+]
+
+
+def test_every_request_is_answered_or_refused_as_documented() -> None:
+    command = [
+        sys.executable, "-m", "benchmarks.chaos", "--minutes", "0.2", "--seed", "1",
+        "--pause-s", "8", "--max-growth-mib", "48",  # caches fill: the run is too short for more
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=800, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for event in ("kill", "stop", "freeze", "slow reader", "half requests", "no descriptors"):
+        assert f"{event} 1" in done.stdout, done.stdout

@@ -13,6 +13,7 @@ COPY contract contract
 COPY engine engine
 COPY labelling labelling
 COPY ncal ncal
+COPY ncal_client ncal_client
 COPY service service
 COPY tables tables
 RUN chmod -R a+rX . && python3 -m compileall -q .

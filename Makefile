@@ -24,7 +24,7 @@ RUN   := $(VENV)/bin/python
 SERVED = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
-PARTS := contract engine tables labelling training service ncal benchmarks deploy docs tests
+PARTS := contract engine tables labelling training service ncal ncal_client benchmarks deploy docs tests
 # A process of pytest for each core; each imports torch and vLLM, so there is a bound.
 SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
@@ -109,7 +109,7 @@ sbom: dev-environment ## Write what images and environments are made of, as Cycl
 	done
 
 clean: ## Remove environments and everything that was built.
-	@rm -rf .venv .venv-gpu build ncal_serve.egg-info .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf .venv .venv-gpu build ncal_serve.egg-info ncal_client/build ncal_client/*.egg-info .pytest_cache .ruff_cache .mypy_cache
 	@find $(PARTS) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from labelling.client import Client, ServedTask
 from labelling.items import Reading, make_items
 from labelling.journal import Answer, Journal
+from ncal_client import Result
 from tables.table import Table
 
 _BATCH_ITEMS = 256
@@ -72,18 +73,17 @@ def label_rows(job: Job, journal: Journal, client: Client) -> None:
         progress.end()
 
 
-def to_answer(result: dict[str, Any]) -> Answer:
+def to_answer(result: Result) -> Answer:
     """What is kept of a result of the service: what it says under the uniform prior, of which
     `labelling.mixes` makes the label."""
-    if result["status"] == "error":
-        error = result["error"]
-        reasons = [each["reason"] for each in error.get("errors") or ()]
-        return {"error": "; ".join(reasons) or error["detail"]}
-    prediction = result["prediction"]
+    if result.answer is None:
+        assert result.error is not None
+        reasons = [each.reason for each in result.error.reasons]
+        return {"error": "; ".join(reasons) or result.error.detail}
     return {
-        "prediction_set": prediction["prediction_set"],
-        "was_cut": prediction["was_cut"],
-        "probabilities": prediction["probabilities"],
+        "prediction_set": result.answer.prediction_set,
+        "was_cut": result.answer.was_cut,
+        "probabilities": result.answer.probabilities,
     }
 
 

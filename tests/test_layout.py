@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
-    "contract", "engine", "tables", "labelling", "training", "service", "ncal",
+    "contract", "engine", "tables", "labelling", "training", "service", "ncal", "ncal_client",
     "benchmarks", "deploy", "tests",
 }  # fmt: skip
 PUBLIC_HOSTS = {"pypi.org", "download.pytorch.org"}
@@ -46,10 +46,11 @@ def find_foreign_imports(source: Path) -> set[str]:
         ("contract", {"contract"}),
         ("engine", {"contract", "engine"}),
         ("tables", {"contract", "tables"}),
-        ("labelling", {"contract", "engine", "tables", "labelling"}),
+        ("labelling", {"contract", "engine", "tables", "labelling", "ncal_client"}),
         ("service", {"contract", "engine", "service", "tables"}),
         ("training", {"contract", "engine", "tables", "training"}),
         ("ncal", {"labelling", "ncal", "service", "training"}),
+        ("ncal_client", {"ncal_client"}),
     ],
 )
 def test_parts_import_only_those_below(part: str, known: set[str]) -> None:
@@ -69,8 +70,13 @@ def test_contract_needs_only_pydantic() -> None:
         assert find_foreign_imports(source) <= {"pydantic"}, source
 
 
+def test_the_client_needs_what_it_declares() -> None:
+    for source in find_sources("ncal_client"):
+        assert find_foreign_imports(source) <= {"h11", "httpx2", "websockets"}, source
+
+
 def test_one_folder_alone_knows_vllm() -> None:
-    parts = ("contract", "engine", "labelling", "ncal", "service", "tables")
+    parts = ("contract", "engine", "labelling", "ncal", "ncal_client", "service", "tables")
     sources = {
         source.relative_to(ROOT).as_posix()
         for part in parts
@@ -171,7 +177,9 @@ def test_rooms_import_only_from_those_below(part: str) -> None:
                 assert layers.index(room) >= layers.index(own), f"{source} imports {name}"
 
 
-@pytest.mark.parametrize("part", ["engine", "labelling", "ncal", "service", "tables", "training"])
+@pytest.mark.parametrize(
+    "part", ["engine", "labelling", "ncal", "ncal_client", "service", "tables", "training"]
+)
 def test_rooms_say_what_lives_in_them_and_stay_small(part: str) -> None:
     for folder in {source.parent for source in find_sources(part)}:
         init = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))

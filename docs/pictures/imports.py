@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("contract", "engine", "tables", "service", "labelling", "training", "ncal")
+PARTS = (
+    "contract", "engine", "tables", "service", "labelling", "training", "ncal",
+    "ncal_client",
+)  # fmt: skip
 Graph = dict[str, set[str]]
 
 

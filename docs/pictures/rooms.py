@@ -14,15 +14,16 @@ from docs.pictures.svg import (
 _FILLS = {
     "training": "#fdf0d5", "service": "#d9ecf7", "labelling": "#e4f3e4",
     "engine": "#efe6f6", "tables": "#efe6f6", "contract": "#f0f2f4",
-    "ncal": "#f0f2f4",
+    "ncal": "#f0f2f4", "ncal_client": "#e4f3e4",
 }  # fmt: skip
 _BOXES = {
     "ncal": (20, 20, 810, 58), "training": (20, 116, 230, 88), "service": (310, 116, 230, 88),
-    "labelling": (600, 116, 230, 88), "engine": (340, 266, 200, 98), "tables": (630, 266, 160, 98),
+    "labelling": (600, 116, 230, 88), "engine": (345, 266, 150, 118),
+    "tables": (510, 266, 140, 118), "ncal_client": (690, 266, 140, 118),
     "contract": (20, 421, 810, 64),
 }  # fmt: skip
 """Part → left, top, width, height."""
-_LANES = {"training": 135, "service": 325, "labelling": 812, "engine": 440, "tables": 710}
+_LANES = {"training": 135, "service": 325, "labelling": 670, "engine": 420, "tables": 580}
 """Where the arrow from a part down to `contract` runs, clear of the boxes between."""
 _GAP, _COLUMN, _LINE = 12, 560, 13
 

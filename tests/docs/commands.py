@@ -13,7 +13,9 @@ from tests.docs.shell import Command, read_commands
 
 _OTHERS = frozenset({"apt", "git", "pre-commit", "printf"})
 """Programs that are not ours and need no check."""
-_PROGRAMS = re.compile(r"(make|curl|docker|kubectl|ncal|pipx|uv|python3?|\.venv(-gpu)?/bin/\w+) ")
+_PROGRAMS = re.compile(
+    r"(make|curl|docker|kubectl|ncal|pip|pipx|uv|python3?|\.venv(-gpu)?/bin/\w+) "
+)
 _STANDS_FOR = re.compile(r"…|\.\.\.|\b(COMMAND|NAME)\b")
 _ENVIRONMENT = frozenset({"HF_ENDPOINT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL"})
 
@@ -53,7 +55,7 @@ async def check_command(command: Command, shown: str = "") -> list[str]:
         faults += check_kubectl(command.words)
     elif program == "ncal":
         faults += check_ncal(command.words)
-    elif program in ("pipx", "uv"):
+    elif program in ("pip", "pipx", "uv"):
         faults += check_install(command.words)
     elif re.fullmatch(r"python3?|.*/bin/\w+", program):
         faults += check_python(command.words)

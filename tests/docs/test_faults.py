@@ -45,6 +45,7 @@ def make_block(*lines: str) -> Page:
         (".venv/bin/python -m service.security NAME", "no such program"),
         ("uv tool install '.[trainig]'", "no extra trainig"),
         ("pipx install ncal", "not the folder"),
+        ("pip install ncal-client", "installs no folder"),
         ("uv sync", "installs no application"),
         ("ncal sevre", "no such command"),
         ("ncal serve --prot 9000", "--prot"),

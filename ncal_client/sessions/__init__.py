@@ -1,0 +1,1 @@
+"""Connections that last: streams of items, and live dialogues."""

@@ -22,7 +22,7 @@ from service.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from service.http.bodies import parse_form, read_json
+from service.http.bodies import Form, parse_form, read_form
 from service.http.direct_route import DirectRoute
 from service.http.openapi import describe_errors, describe_model_body
 from service.http.request_context import get_core, make_call, refuse_other_options
@@ -65,6 +65,9 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
 }  # fmt: skip
 
+_MOST_VALUES = 64
+"""Names and values of a request."""
+
 
 @router.post(
     "/load",
@@ -75,7 +78,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 )
 async def load_model(request: Request) -> Response:
     deadline = make_call(request, "single").deadline
-    asked = parse_form(LoadRequest, await _read(request, deadline))
+    asked = await _read(request, LoadRequest, deadline)
     is_done = await _get_rotation(request).load(
         asked.checkpoint, alias=asked.name, fingerprint=asked.fingerprint, deadline=deadline
     )
@@ -91,7 +94,7 @@ async def load_model(request: Request) -> Response:
 )
 async def change_default(request: Request) -> Response:
     deadline = make_call(request, "single").deadline
-    asked = parse_form(ModelRequest, await _read(request, deadline))
+    asked = await _read(request, ModelRequest, deadline)
     _get_rotation(request).set_default(asked.model)
     return _answer(request, True)
 
@@ -105,7 +108,7 @@ async def change_default(request: Request) -> Response:
 )
 async def drop_model(request: Request) -> Response:
     deadline = make_call(request, "single").deadline
-    asked = parse_form(ModelRequest, await _read(request, deadline))
+    asked = await _read(request, ModelRequest, deadline)
     is_done = await _get_rotation(request).drop(asked.model, deadline=deadline)
     return _answer(request, is_done)
 
@@ -114,9 +117,15 @@ def _get_rotation(request: Request) -> Rotation:
     return cast(Rotation, request.app.state.rotation)
 
 
-async def _read(request: Request, deadline: float) -> Any:
+async def _read(request: Request, form: type[Form], deadline: float) -> Form:
     refuse_other_options(request)
-    return await read_json(request, get_core(request).settings, deadline)
+    return await read_form(
+        request,
+        get_core(request).settings,
+        deadline,
+        lambda data: parse_form(form, data),
+        max_values=_MOST_VALUES,
+    )
 
 
 def _answer(request: Request, is_done: bool) -> Response:

@@ -74,7 +74,7 @@ def _wrong_field(draw: random.Random) -> Malformed:
 
 
 def _unknown_field(draw: random.Random) -> Malformed:
-    item = _good_item(draw) | {draw.choice(("id", "Text", "", "__proto__", SECRET)): SECRET}
+    item = _good_item(draw) | {draw.choice(("Id", "Text", "", "__proto__", SECRET)): SECRET}
     return Malformed("/classify/dialogue-turn", _dump(item))
 
 

@@ -91,6 +91,8 @@ def make_router(protocols: tuple[Protocol, ...]) -> APIRouter:
     """Return the routes of these protocols."""
     router = APIRouter(tags=[OTHER_PROTOCOLS], route_class=DirectRoute)
     for each in _select(protocols):
+        if each.method == "GET":
+            router.head(each.path, include_in_schema=False)(each.handler)
         router.add_api_route(
             each.path,
             each.handler,

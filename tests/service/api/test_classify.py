@@ -359,7 +359,7 @@ async def test_a_path_with_a_version_and_the_one_without_are_one_endpoint(
 
 
 @pytest.mark.parametrize(
-    "path", ["/health/live", "/health/ready", "/models", "/labels", "/metrics"]
+    "path", ["/health/live", "/health/ready", "/models", "/v1/models", "/labels", "/metrics"]
 )
 async def test_what_can_be_got_can_be_asked_for_its_head(path: str) -> None:
     async with run_fake_service() as service:

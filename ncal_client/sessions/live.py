@@ -31,8 +31,9 @@ class LiveDialogue:
         self,
         target: Target,
         make_budget: Callable[[], Budget],
-        wait: Callable[[float], object],
+        wait: Callable[[float], bool],
     ) -> None:
+        """`wait` sleeps, and says whether the client was stopped."""
         self._target, self._make_budget, self._wait = target, make_budget, wait
         self._flows = LiveFlows()
         self._stack = ExitStack()
@@ -88,7 +89,8 @@ class LiveDialogue:
                 case Hear():
                     return self._hear()
                 case Rest(seconds):
-                    self._wait(seconds)
+                    if self._wait(seconds):
+                        raise Unreachable("the client was stopped")
         except _BROKEN as error:
             return _explain(error)
         return None

@@ -65,8 +65,9 @@ class BlockingStream:
         """Of the iterable."""
         self._is_closed = False
 
-    def run(self, wait: Callable[[float], object]) -> Iterator[Result]:
-        """Yield the results in the order of the items; `wait` sleeps."""
+    def run(self, wait: Callable[[float], bool]) -> Iterator[Result]:
+        """Yield the results in the order of the items; `wait` sleeps, and says whether the client
+        was stopped."""
         for work in (self._pull, self._send):
             threading.Thread(target=work, name="ncal-stream", daemon=True).start()
         try:
@@ -75,7 +76,8 @@ class BlockingStream:
                     yield from self._run_connection()
                 except NcalError as error:
                     self._raise_failure()
-                    wait(self._budget.spend(error))
+                    if wait(self._budget.spend(error)):
+                        raise
         finally:
             with self._changed:
                 self._is_closed = True

@@ -1,5 +1,6 @@
 """The clients against the real server around a fake engine."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -266,4 +267,9 @@ async def test_a_client_that_is_stopped_waits_no_more() -> None:
             client.client.stop()
             with pytest.raises(ServiceError, match="busy"):
                 await client.call("classify_problem", TEXT)
-    assert len(busy.calls) == 1
+            with pytest.raises(ServiceError, match="busy"):
+                await client.collect("stream", [TEXT])
+    with Client("http://127.0.0.1:9") as gone, pytest.raises(Unreachable, match="stopped"):
+        gone.stop()
+        await asyncio.to_thread(gone.open_live().__enter__)
+    assert len(busy.calls) == 2

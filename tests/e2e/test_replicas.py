@@ -1,0 +1,32 @@
+"""The replicas of `benchmarks/replicas.py` behind a real HAProxy, for seconds."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.balanced.balancer import find_haproxy
+from tests.e2e.service_process import ROOT, make_environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_replicas_come_and_go_and_no_item_is_lost_or_wrong() -> None:
+    if find_haproxy() is None:
+        pytest.skip("no HAProxy (Debian, Ubuntu: apt install haproxy)")
+    command = [
+        sys.executable, "-m", "benchmarks.replicas", "--seconds", "1.5", "--clients", "4",
+        "--pause-s", "0.1", "--texts", "60", "--renew", "a", "--least-share", "0",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sent, right) = re.findall(
+        r"(\d+) items sent, (\d+) answered rightly, 0 wrong, 0 lost", done.stdout
+    )[0]
+    assert int(sent) == int(right) > 100
+    gone_on = re.findall(r"(\d+) (?:streams|live dialogues)", done.stdout)
+    assert sum(map(int, gone_on)) > 0

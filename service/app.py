@@ -1,6 +1,6 @@
 """The ASGI application: layers around routes."""
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,8 +29,11 @@ from service.page.assets import read_assets
 from service.page.routes import make_page_router
 from service.protocols.routes import OTHER_PROTOCOLS, list_bodies, list_error_forms, make_router
 from service.rotation.rotation import Rotation
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.tasks import VERSION, is_unversioned, name_endpoint
+
+if TYPE_CHECKING:
+    from service.access.shared_limits import SharedLimits
 
 
 def create_app(core: Core, keys: ApiKeys, loader: Loader | None = None) -> FastAPI:
@@ -77,9 +80,11 @@ def create_app(core: Core, keys: ApiKeys, loader: Loader | None = None) -> FastA
     app.include_router(make_page_router(assets))
     for endpoint in _find_classify_endpoints(app):
         core.metrics.add_route(endpoint, "POST")
+    shared = app.state.shared_limits = _share_limits(core)
     identification = Identification(
         keys,
         limit=_make_rate_limit(core.settings),
+        shared=shared,
         open_metrics=core.settings.open_metrics,
         open_paths=(*assets, *DOCS_SCRIPTS),
     )
@@ -129,6 +134,32 @@ def _make_rate_limit(settings: Settings) -> RateLimit | None:
         items_per_s=settings.rate_limit_items_per_s,
         burst_items=settings.rate_limit_burst_items,
     )
+
+
+def _share_limits(core: Core) -> "SharedLimits | None":
+    """Return what counts for all replicas, if the operator named a Redis.
+
+    SettingsError when the address is none.
+    """
+    settings = core.settings
+    if not settings.redis_url:
+        return None
+    from service.access.shared_limits import SharedLimits
+
+    try:
+        shared = SharedLimits(
+            settings.redis_url,
+            items_per_s=settings.rate_limit_items_per_s,
+            burst_items=settings.rate_limit_burst_items,
+            timeout_s=settings.redis_timeout_s,
+        )
+    except ValueError:  # its message may quote the address, in which a password stands
+        raise SettingsError(
+            "--redis-url (or NCAL_REDIS_URL): is no address of a Redis; write it as "
+            "redis://user:password@host:6379/0"
+        ) from None
+    core.metrics.watch_shared_limits(lambda: shared.is_up)
+    return shared
 
 
 async def _raise_http_error(request: Request, error: Exception) -> NoReturn:

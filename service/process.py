@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 import uvicorn
@@ -35,6 +35,9 @@ from service.observability.metrics import Metrics
 from service.readiness import Readiness
 from service.settings import Settings, SettingsError
 from service.tasks import find_path
+
+if TYPE_CHECKING:
+    from service.access.shared_limits import SharedLimits
 
 
 def bind_socket(settings: Settings) -> socket.socket:
@@ -108,6 +111,7 @@ class Process:
         self._loader = EngineLoader(settings, choice, self._metrics)
         core = Core(settings=settings, metrics=self._metrics, readiness=self._readiness)
         app = create_app(core, keys, self._loader)
+        self._shared_limits: SharedLimits | None = app.state.shared_limits
         self._server = Server(
             uvicorn.Config(
                 app,
@@ -139,6 +143,8 @@ class Process:
         if self._settings.stop_with_stdin:
             _handle_end_of_input(loop, self._stop.set)
         serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        if self._shared_limits is not None:
+            self._watching = asyncio.create_task(self._shared_limits.watch())
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait((serving, starting, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -307,6 +307,9 @@ class Models(_Form):
 
     models: list[ModelDescription]
     limits: Limits
+    limits_counted: Literal["replica", "shared", "fallback"]
+    """Who counts rate limits and quotas: each `replica` for itself, all of them together (`shared`,
+    in Redis), or each for itself because Redis does not answer (`fallback`)."""
 
 
 class Health(_Form):

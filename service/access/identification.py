@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access.api_keys import ApiKeys, KeyScope
-from service.access.rate_limit import Client, DailyQuota, RateLimit
+from service.access.rate_limit import Client, DailyQuota, RateLimit, SharedCount
 from service.errors import (
     ERROR_MEDIA_TYPE,
     NOT_TAKEN,
@@ -68,12 +68,15 @@ class Identification:
         keys: ApiKeys,
         *,
         limit: RateLimit | None = None,
+        shared: SharedCount | None = None,
         open_metrics: bool = False,
         open_paths: Iterable[str] = (),
     ) -> None:
-        """`open_paths` are beside the probes those that anybody may read: exactly these."""
+        """`open_paths` are beside the probes those that anybody may read: exactly these. `shared`
+        counts for all replicas; while it does not, `limit` counts for this one."""
         self._keys = keys
         self._limit = limit
+        self._shared = shared
         self._quota = DailyQuota()
         metrics = (_METRICS,) if open_metrics else ()
         self._open_paths = frozenset((*PROBES, *metrics, *open_paths))
@@ -85,14 +88,15 @@ class Identification:
         if not self._keys and wanted == "admin":
             raise Forbidden("only a key with the scope `admin` may do that, and there are no keys")
         if not self._keys or scope["path"] in self._open_paths:
-            return Client(scope["client"][0] if scope.get("client") else "local", self._limit)
+            name = scope["client"][0] if scope.get("client") else "local"
+            return Client(name, self._limit, shared=self._shared)
         sent = _find_key(scope)
         key = None if sent is None else self._keys.find_client(sent)
         if key is None:
             raise Unauthorized("send a valid API key as `Authorization: Bearer <key>`")
         if wanted is not None and not key.may(wanted):
             raise Forbidden(f"this key is not for that: it lacks the scope `{wanted}`")
-        return Client(key.name, self._limit, self._quota, key.items_per_day)
+        return Client(key.name, self._limit, self._quota, key.items_per_day, self._shared)
 
 
 class Security:
@@ -120,7 +124,7 @@ class Security:
             try:
                 return await self._app(scope, receive, send)
             except NOT_TAKEN:
-                client.refund()
+                await client.refund()
                 raise
         elif scope["type"] == "websocket":
             try:

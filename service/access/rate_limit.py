@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from service.errors import RateLimited
 
@@ -42,10 +43,7 @@ class RateLimit:
         balance, since = self._buckets.get(client, (self._burst_items, now))
         balance = min(self._burst_items, balance + (now - since) * self._items_per_s)
         if balance < 1.0 and items >= 0:
-            raise RateLimited(
-                "this client has used up its rate limit",
-                retry_after_s=(1.0 - balance) / self._items_per_s,
-            )
+            raise make_rate_refusal((1.0 - balance) / self._items_per_s)
         self._buckets[client] = (balance - items, now)
         self._buckets.move_to_end(client)
         if len(self._buckets) > _MOST_CLIENTS:  # the longest idle one has most likely refilled
@@ -62,22 +60,57 @@ class DailyQuota:
 
     def charge(self, client: str, items: int, most: int) -> None:
         """Count the items, or raise RateLimited and count nothing, if that is more than `most`."""
+        second = self._begin_day()
+        if items >= 0 and self._sent[client] + max(items, 1) > most:
+            raise make_quota_refusal(most, _DAY_S - second)
+        self._sent[client] += items
+
+    def count(self, client: str) -> int:
+        """Return how many items are known to have been sent today."""
+        self._begin_day()
+        return self._sent[client]
+
+    def note(self, client: str, sent: int) -> None:
+        """So many have been sent today, as somebody says who knows of all replicas."""
+        self._begin_day()
+        self._sent[client] = sent
+
+    def _begin_day(self) -> float:
+        """Forget yesterday; return the seconds of today."""
         day, second = divmod(self._clock(), _DAY_S)
         if day != self._day:
             self._day = day
             self._sent.clear()
-        if items >= 0 and self._sent[client] + max(items, 1) > most:
-            raise RateLimited(
-                f"the key of this client is good for {most} items a day",
-                retry_after_s=_DAY_S - second,
-            )
-        self._sent[client] += items
+        return second
+
+
+def make_rate_refusal(retry_after_s: float) -> RateLimited:
+    return RateLimited("this client has used up its rate limit", retry_after_s=retry_after_s)
+
+
+def make_quota_refusal(most: int, retry_after_s: float) -> RateLimited:
+    return RateLimited(
+        f"the key of this client is good for {most} items a day", retry_after_s=retry_after_s
+    )
+
+
+class SharedCount(Protocol):
+    """What counts for all replicas: `service.access.shared_limits`."""
+
+    @property
+    def is_up(self) -> bool: ...
+
+    async def charge(
+        self, client: str, items: int, most: int | None, known: int = 0
+    ) -> int | None: ...
+
+    def check(self, client: str) -> None: ...
 
 
 class Client:
     """Who sent a request, as the security layer found out: `request.state.client`."""
 
-    __slots__ = ("_charged", "_items_per_day", "_limit", "_quota", "name")
+    __slots__ = ("_charged", "_items_per_day", "_limit", "_quota", "_shared", "name")
 
     def __init__(
         self,
@@ -85,16 +118,33 @@ class Client:
         limit: RateLimit | None = None,
         quota: DailyQuota | None = None,
         items_per_day: int | None = None,
+        shared: SharedCount | None = None,
     ) -> None:
+        """`limit` and `quota` are those of this process, which count while `shared` does not."""
         self.name = name
         """The name of its key, or its address where no keys are asked for."""
         self._limit = limit
-        self._quota = quota
+        self._quota = quota if items_per_day is not None else None
         self._items_per_day = items_per_day
+        is_limited = self._limit is not None or self._quota is not None
+        self._shared = shared if is_limited else None
         self._charged = 0
 
-    def charge(self, items: int) -> None:
+    async def charge(self, items: int) -> None:
         """Count items against the client's rate limit and quota; raises RateLimited."""
+        if self._shared is None or not await self._charge_everywhere(self._shared, items):
+            self._charge_here(items)
+        self._charged += items
+
+    async def _charge_everywhere(self, shared: SharedCount, items: int) -> bool:
+        """Count items for all replicas; False when that cannot be done now."""
+        known = 0 if self._quota is None else self._quota.count(self.name)
+        sent = await shared.charge(self.name, items, self._items_per_day, known)
+        if sent is not None and self._quota is not None:
+            self._quota.note(self.name, sent)
+        return sent is not None
+
+    def _charge_here(self, items: int) -> None:
         if self._limit is not None:
             self._limit.charge(self.name, items)
         if self._quota is not None and self._items_per_day is not None:
@@ -104,17 +154,20 @@ class Client:
                 if self._limit is not None:
                     self._limit.charge(self.name, -items)
                 raise
-        self._charged += items
 
     def check(self) -> None:
-        """Raise RateLimited when an item could not be charged now."""
-        self.charge(0)
+        """Raise RateLimited when, as far as this process knows, no item could be charged now."""
+        if self._shared is None or not self._shared.is_up:
+            return self._charge_here(0)
+        self._shared.check(self.name)
+        if self._quota is not None and self._items_per_day is not None:
+            self._quota.charge(self.name, 0, self._items_per_day)
 
-    def refund(self, items: int | None = None) -> None:
+    async def refund(self, items: int | None = None) -> None:
         """Give back items whose work was not taken; all of them unless told how many."""
         items = self._charged if items is None else items
         if items:
-            self.charge(-items)
+            await self.charge(-items)
 
     async def wait_and_charge(self, items: int) -> None:
         """Count items, waiting as long as the rate limit asks: back-pressure for streams.
@@ -123,7 +176,7 @@ class Client:
         """
         while True:
             try:
-                return self.charge(items)
+                return await self.charge(items)
             except RateLimited as error:
                 if (error.retry_after_s or 0.0) > _LONGEST_WAIT_S:
                     raise

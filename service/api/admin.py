@@ -129,5 +129,5 @@ async def _read(request: Request, form: type[Form], deadline: float) -> Form:
 
 
 def _answer(request: Request, is_done: bool) -> Response:
-    models = describe_models(get_core(request))
+    models = describe_models(request)
     return JsonResponse(models.model_dump(mode="json"), status_code=200 if is_done else 202)

@@ -112,7 +112,7 @@ async def _classify_one(request: Request, task: str) -> Response:
     served = find_task(request, task, options)
     mix = require_mix(served, options)
     call = make_call(request, "single")
-    charge(request, items=1)
+    await charge(request, items=1)
     classifier.check_room(served, call)
     kind = served.task.label_set.kind
     item = await read_form(
@@ -146,7 +146,7 @@ async def _classify_batch(request: Request, task: str) -> Response:
         lambda data: parse_batch(kind, data, core.settings),
         max_values=core.settings.max_body_values,
     )
-    charge(request, items=len(items))
+    await charge(request, items=len(items))
     core.metrics.request_items.labels(call.mode).observe(len(items))
     async with cancel_on_disconnect(request):
         inputs = [item.input for item in items if not isinstance(item.input, ServiceError)]

@@ -60,7 +60,7 @@ async def classify_dialogue(request: Request) -> Response:
         max_values=core.settings.max_body_values,
     )
     mode = _choose_mode(dialogue, options)
-    charge(request, items=len(dialogue.turns))
+    await charge(request, items=len(dialogue.turns))
     core.metrics.request_items.labels(call.mode).observe(len(dialogue.turns))
     async with cancel_on_disconnect(request):
         turns = cut_windows(dialogue.turns, served.task.window, mode)

@@ -55,7 +55,7 @@ class _FileAnswer(Response):
     openapi_extra=describe_upload("read"),
 )
 async def read_file(request: Request) -> Response:
-    return _begin(request, "read")
+    return await _begin(request, "read")
 
 
 @router.post(
@@ -66,13 +66,13 @@ async def read_file(request: Request) -> Response:
     openapi_extra=describe_upload("write"),
 )
 async def write_file(request: Request) -> Response:
-    return _begin(request, "write")
+    return await _begin(request, "write")
 
 
-def _begin(request: Request, action: str) -> Response:
+async def _begin(request: Request, action: str) -> Response:
     refuse_other_options(request)
     check_media_type(request, _FORM)
-    charge(request, items=1)
+    await charge(request, items=1)
     return _FileAnswer(request, action)
 
 

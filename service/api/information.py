@@ -1,10 +1,13 @@
 """`/labels` and `/models`: what the service says of the checkpoints it has loaded."""
 
+from typing import cast
+
 from fastapi import APIRouter, Request
 
 from contract.inputs import Kind
 from contract.labels import add_moves
 from contract.manifest import Task
+from service.access.rate_limit import SharedCount
 from service.classifier import Classifier
 from service.errors import Internal, InvalidInput, NotReady, Unauthorized
 from service.http.openapi import describe_errors
@@ -56,19 +59,21 @@ async def get_labels(request: Request) -> Labels:
 )
 async def get_models(request: Request) -> Models:
     refuse_other_options(request)
-    return describe_models(get_core(request))
+    return describe_models(request)
 
 
-def describe_models(core: Core) -> Models:
+def describe_models(request: Request) -> Models:
     """Return what there is to be known of the loaded checkpoints."""
-    classifier = core.readiness.require_classifier()
-    settings = core.settings
+    classifier = get_core(request).readiness.require_classifier()
+    settings = get_core(request).settings
+    shared = cast(SharedCount | None, request.app.state.shared_limits)
     return Models(
         models=[
             _describe_model(classifier, model, settings.default_prior)
             for model in classifier.models
         ],
         limits=read_limits(settings),
+        limits_counted="replica" if shared is None else "shared" if shared.is_up else "fallback",
     )
 
 

@@ -69,9 +69,9 @@ def keep(connection: HTTPConnection, model: Model) -> None:
     get_trace(connection).at_end.append(model.holders.leave)
 
 
-def charge(connection: HTTPConnection, *, items: int) -> None:
+async def charge(connection: HTTPConnection, *, items: int) -> None:
     """Count items against the client's rate limit; raises RateLimited."""
-    get_client(connection).charge(items)
+    await get_client(connection).charge(items)
 
 
 def make_call(connection: HTTPConnection, mode: Mode, *, wait_for_room: bool = False) -> Call:

@@ -223,7 +223,7 @@ class Session:
         check_limits(message, self._settings)
         if self._turns >= self._settings.max_live_turns:
             raise _Close(CLOSE_MISUSE, "too-many-turns")
-        self._client.charge(1)
+        await self._client.charge(1)
         self._has_begun = True
         self._turns += 1
         turn = Turn(speaker=message.speaker, text=message.text)
@@ -250,7 +250,7 @@ class Session:
                 )
             )
         if is_charged and isinstance(answers[-1], NOT_TAKEN):
-            self._client.refund(1)
+            await self._client.refund(1)
         for spoken, answer in zip(due, answers, strict=True):
             await self._send_label(spoken, answer)
 

@@ -55,6 +55,7 @@ class Metrics:
         self._add_task_metrics()
         self._add_engine_metrics(engine)
         self._add_queue_gauges()
+        self._add_limits_gauge()
         self._remember_series()
         self._start_at_zero()
 
@@ -185,9 +186,22 @@ class Metrics:
             "ncal_queue_oldest_seconds", "Age of the oldest item that waits.", registry=registry
         )
         self.running_items = Gauge("ncal_running_items", "Items in the engine.", registry=registry)
+        self.engine_utilization = Gauge(
+            "ncal_engine_utilization",
+            "Share of the last 15 s in which the engine had work, 0 to 1; of the busiest one.",
+            registry=registry,
+        )
         self.open_streams = Gauge("ncal_open_streams", "Streams that are open.", registry=registry)
         self.live_sessions = Gauge(
             "ncal_live_sessions", "Live dialogues that are open.", registry=registry
+        )
+
+    def _add_limits_gauge(self) -> None:
+        self.shared_limits = Gauge(
+            "ncal_shared_limits_up",
+            "1 while Redis counts limits and quotas for all replicas, 0 while each does.",
+            ["store"],
+            registry=self.registry,
         )
 
     def _remember_series(self) -> None:
@@ -265,11 +279,16 @@ class Metrics:
         self.queue_tokens.set_function(lambda: read().tokens)
         self.queue_oldest.set_function(lambda: read().oldest_s)
         self.running_items.set_function(lambda: read().running_items)
+        self.engine_utilization.set_function(lambda: read().utilization)
 
     def watch_connections(self, streams: Callable[[], int], sessions: Callable[[], int]) -> None:
         """Count the connections that last whenever Prometheus asks."""
         self.open_streams.set_function(streams)
         self.live_sessions.set_function(sessions)
+
+    def watch_shared_limits(self, is_up: Callable[[], bool]) -> None:
+        """Say whether limits are shared, whenever Prometheus asks; no series where none are."""
+        self.shared_limits.labels("redis").set_function(is_up)
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         """Count a request that was answered, and how long that took."""
@@ -299,6 +318,8 @@ class QueueDepth(NamedTuple):
     tokens: int
     oldest_s: float
     running_items: int
+    utilization: float
+    """Of the engine that is busiest."""
 
 
 class _Merged(CollectorRegistry):

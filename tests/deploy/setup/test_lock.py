@@ -23,6 +23,7 @@ requires-python = ">=3.11"
 dependencies = ["web>=1"]
 
 [project.optional-dependencies]
+redis = ["store"]
 vllm-cpu = ["engine-cpu"]
 vllm-gpu = ["engine"]
 training = ["trainer"]
@@ -32,6 +33,7 @@ test = ["checker"]
 PACKAGES = [
     ("web", "1.0", ()),
     ("web", "2.0", ()),
+    ("store", "1.0", ()),
     ("engine-cpu", "1.0", ("torch", "torchvision", "web<2")),
     ("engine", "1.0", ("torch", "triton")),
     ("trainer", "1.0", ("torch", "web")),
@@ -100,7 +102,7 @@ def read(locks: Path, name: str) -> set[str]:
 
 
 def test_the_service_is_locked_without_torch_and_what_torch_needs_of_a_gpu(locks: Path) -> None:
-    assert read(locks, "cpu.txt") == {"web==1.0"}
+    assert read(locks, "cpu.txt") == {"store==1.0", "web==1.0"}
     assert read(locks, "vllm.txt") == {"engine-cpu==1.0"}
 
 
@@ -110,7 +112,7 @@ def test_the_development_lock_holds_only_what_comes_on_top(locks: Path) -> None:
 
 def test_the_gpu_lock_keeps_the_versions_of_the_other(locks: Path) -> None:
     """web 2.0 would do; torch is the version of the CPU's."""
-    expected = {"engine==1.0", "torch==2.13.0", "triton==1.0", "web==1.0"}
+    expected = {"engine==1.0", "store==1.0", "torch==2.13.0", "triton==1.0", "web==1.0"}
     assert read(locks, "gpu.txt") == expected
 
 

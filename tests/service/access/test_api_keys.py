@@ -116,13 +116,13 @@ def test_a_quota_is_of_a_day_and_of_a_client() -> None:
     quota.charge("a", 10, 10)
 
 
-def test_what_the_quota_refuses_costs_nothing_of_the_rate() -> None:
+async def test_what_the_quota_refuses_costs_nothing_of_the_rate() -> None:
     limit = RateLimit(items_per_s=0.001, burst_items=3, clock=lambda: 0.0)
     client = Client("a", limit, DailyQuota(), 2)
-    client.charge(2)
+    await client.charge(2)
     for _ in range(3):
         with pytest.raises(RateLimited, match="2 items a day"):
-            client.charge(1)
+            await client.charge(1)
     limit.charge("a", 1)
 
 

@@ -107,6 +107,7 @@ class Classifier:
             tokens=sum(each.waiting_tokens for each in admissions),
             oldest_s=max((each.oldest_wait_s for each in admissions), default=0.0),
             running_items=sum(each.running_items for each in admissions),
+            utilization=max((each.utilization for each in admissions), default=0.0),
         )
 
     def check_room(self, served: ServedTask, call: Call) -> None:

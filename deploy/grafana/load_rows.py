@@ -24,6 +24,17 @@ SATURATION = Row(
             ),
         ),
         Panel(
+            title="Use of the engine",
+            description="Share of the time in which it has work; an autoscaler keeps it at 65%.",
+            unit="percentunit",
+            queries=(
+                Query(
+                    expr=f"max by (instance) (ncal_engine_utilization{{{ON}}})",
+                    legend="{{instance}}",
+                ),
+            ),
+        ),
+        Panel(
             title="Oldest waiting",
             description="Streams wait by design when live turns pass them; minutes are too long.",
             unit="s",

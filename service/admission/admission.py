@@ -18,6 +18,7 @@ from collections.abc import Callable
 from service.admission.drain_rate import DrainRate
 from service.admission.fair_queue import FairQueue, Priority, Waiter
 from service.admission.permit import Permit
+from service.admission.utilization import Utilization
 from service.admission.waiting_room import Room
 from service.errors import DeadlineExceeded, Draining, EngineDead, Overloaded, ServiceError
 
@@ -69,6 +70,7 @@ class Admission:
         self._running_items = 0
         self._running_tokens = 0
         self._rate = DrainRate(least_tokens=max_running_tokens)
+        self._utilization = Utilization(clock())
         self.turnover = 0
         """Changes whenever somebody who was refused might now find room."""
         self.leaving = asyncio.Event()
@@ -105,6 +107,11 @@ class Admission:
         """Age of the oldest waiter in seconds; 0 if none waits."""
         oldest = self._queue.oldest
         return 0.0 if oldest is None else self._clock() - oldest.since
+
+    @property
+    def utilization(self) -> float:
+        """Share of the last moments in which the engine had work, 0 to 1."""
+        return self._utilization.read(self._clock())
 
     async def acquire(
         self,
@@ -295,6 +302,8 @@ class Admission:
         )
 
     def _start(self, tokens: int) -> None:
+        if not self._running_items:
+            self._utilization.note(is_busy=True, now=self._clock())
         self._running_items += 1
         self._running_tokens += tokens
         self._idle.clear()
@@ -302,6 +311,8 @@ class Admission:
     def _finish(self, tokens: int) -> None:
         self._running_items -= 1
         self._running_tokens -= tokens
+        if not self._running_items:
+            self._utilization.note(is_busy=False, now=self._clock())
         if self._queue:
             self._rate.count(tokens, self._clock())
         self._note_change()

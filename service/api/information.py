@@ -11,7 +11,7 @@ from service.access.rate_limit import SharedCount
 from service.classifier import Classifier
 from service.errors import Internal, InvalidInput, NotReady, Unauthorized
 from service.http.openapi import describe_errors
-from service.http.request_context import Core, get_core, refuse_other_options
+from service.http.request_context import get_core, refuse_other_options
 from service.limits import read_limits
 from service.models.model import Model
 from service.schemas import (

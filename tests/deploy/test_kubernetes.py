@@ -14,6 +14,7 @@ import pytest
 import yaml
 from prometheus_client import Gauge
 
+from benchmarks.scaling.autoscaler import parse_quantity
 from service.access.identification import PROBES
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -28,8 +29,9 @@ COMPONENTS = ["gateway", "grafana-dashboards", "prometheus-operator", "queue-aut
 CLUSTERS_OWN = {"v1", "apps/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1"}
 INSIDE_ALONE = ("/metrics", "/health", "/docs", "/openapi.json", "/static-offline-docs", "/redoc")
 """What the Gateway does not show to the outside."""
-UTILIZATIONS = {"cpu", "DCGM_FI_DEV_GPU_UTIL"}
-"""Metrics of an autoscaler that tell how much of a replica is in use, in percent."""
+UTILIZATIONS = {"cpu": 1.0, "DCGM_FI_DEV_GPU_UTIL": 1.0, "ncal_engine_utilization": 100.0}
+"""Metrics of an autoscaler that tell how much of a replica is in use, and what makes percent of
+each."""
 OLDEST_KUBERNETES = "1.30"
 STRING = {"type": "string", "minLength": 1}
 LABELS = {"type": "object", "minProperties": 1, "additionalProperties": STRING}
@@ -320,7 +322,8 @@ def _targets(resources: list[Resource]) -> dict[str, float]:
             found[resource["name"]] = float(resource["target"]["averageUtilization"])
         else:
             name = metric["pods"]["metric"]["name"]
-            found[name] = float(metric["pods"]["target"]["averageValue"])
+            value = parse_quantity(metric["pods"]["target"]["averageValue"])
+            found[name] = value * UTILIZATIONS.get(name, 1.0)
     return found
 
 
@@ -334,7 +337,7 @@ def test_autoscaler_looks_at_gauges_that_exist(overlay: list[Resource], whole: P
     step = Settings.model_fields["max_batched_tokens"].default
     for resources in (overlay, build(whole)):
         targets = _targets(resources)
-        assert targets.keys() <= gauges | UTILIZATIONS
+        assert targets.keys() <= gauges | UTILIZATIONS.keys()
         # What waits in passing asks for nothing.
         assert targets.get("ncal_queue_tokens", math.inf) >= 2 * step
 
@@ -349,7 +352,7 @@ def test_autoscaler_takes_no_replica_away_under_load(
     """
     for resources in (overlay, build(whole)):
         targets = _targets(resources)
-        assert targets.keys() & UTILIZATIONS
+        assert targets.keys() & UTILIZATIONS.keys()
         for replicas in range(2, 9):
             value = {name: 100 * load if name in UTILIZATIONS else 0.0 for name in targets}
             wanted = max(math.ceil(replicas * value[name] / targets[name]) for name in targets)

@@ -19,6 +19,7 @@ from service.admission.fair_queue import Priority
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError
 from service.models.loaded_models import LoadedModels
 from service.models.model import Model, ServedTask
+from service.models.shadow import Answered, Sampled, Shadow
 from service.observability.logs import report_fault
 from service.observability.metrics import Metrics, Mode, QueueDepth
 
@@ -75,6 +76,7 @@ class Classifier:
         self.loaded = loaded
         """Which model a request means."""
         self._metrics = metrics
+        self.shadow = Shadow(loaded, metrics.shadow)
         # One thread: more would take cores from the engine.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         metrics.watch_queues(self.read_queues)
@@ -85,6 +87,14 @@ class Classifier:
     @property
     def models(self) -> tuple[Model, ...]:
         return self.loaded.all
+
+    @property
+    def needed_models(self) -> tuple[Model, ...]:
+        """Those without which the service cannot do its work: all but a shadow."""
+        shadow = self.shadow.model
+        if shadow is None or self.loaded.list_defaults(shadow):
+            return self.loaded.all
+        return tuple(model for model in self.loaded.all if model is not shadow)
 
     @property
     def tasks(self) -> Mapping[str, ServedTask]:
@@ -138,7 +148,7 @@ class Classifier:
         stage = self._metrics.stage_duration.labels("tokenize")
         for _ in items:
             stage.observe((time.perf_counter() - started) / len(items))
-        return prompts
+        return self.shadow.sample(served, items, prompts)
 
     async def _encode_beside(
         self, encoder: PromptEncoder, items: Sequence[AnyInput]
@@ -169,6 +179,11 @@ class Classifier:
         finally:
             self._metrics.count_item(served.model.name, served.name, call.mode, outcome)
         self._observe(served, result)
+        if isinstance(prompt, Sampled):
+            answered = Answered(
+                served, prompt.item, result.probabilities, result.inference_s, time.monotonic()
+            )
+            self.shadow.offer(answered)
         return result
 
     async def classify_batch(

@@ -54,11 +54,10 @@ def main(arguments: list[str]) -> ExitCode:
 def _check_names(settings: Settings, checkpoints: "list[Checkpoint]") -> None:
     """Raise SettingsError when a setting names a checkpoint that is not given."""
     names = [name for each in checkpoints for name in (each.name, each.manifest.fingerprint)]
-    if settings.default_model not in (None, *names):
-        raise SettingsError(
-            "--default-model (or NCAL_DEFAULT_MODEL): names no --checkpoint; there is: "
-            + ", ".join(names)
-        )
+    for setting in ("default_model", "shadow_model"):
+        if getattr(settings, setting) not in (None, *names):
+            option = f"--{setting.replace('_', '-')} (or NCAL_{setting.upper()})"
+            raise SettingsError(f"{option}: names no --checkpoint; there is: {', '.join(names)}")
 
 
 if __name__ == "__mp_main__":

@@ -166,8 +166,13 @@ class Process:
         loaded = LoadedModels(models)
         if self._settings.default_model:
             loaded.set_default(loaded.find(self._settings.default_model))
-        self._readiness.open(Classifier(loaded, self._metrics))
+        classifier = Classifier(loaded, self._metrics)
+        self._readiness.open(classifier)
         await self._readiness.wait_until_ready()
+        if self._settings.shadow_model:
+            classifier.shadow.start(
+                loaded.find(self._settings.shadow_model), self._settings.shadow_share
+            )
         # What is loaded stays: a full collection of torch's and vLLM's objects would stop
         # all requests for half a second, again and again.
         gc.collect()

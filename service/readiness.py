@@ -67,7 +67,7 @@ class Readiness:
 
     def check_live(self) -> None:
         """Raise EngineDead when only a restart of the process can help."""
-        for model in self.classifier.models if self.classifier else ():
+        for model in self.classifier.needed_models if self.classifier else ():
             if not model.engine.is_alive:
                 raise EngineDead(f"the engine of {model.name} has died; the service restarts")
 
@@ -96,7 +96,7 @@ class Readiness:
 
     async def _find_failure(self) -> str | None:
         """What is wrong: by fresh answers, or the canaries under way, or new ones."""
-        models = self.require_classifier().models
+        models = self.require_classifier().needed_models
         if all(self._is_well(model, self._canary_cache_s) for model in models):
             return None
         canary = self._canary
@@ -124,7 +124,7 @@ class Readiness:
 
     async def _run_canaries(self, silence_s: float) -> str | None:
         """Test the engines that were silent for so long; return what is wrong with one."""
-        models = self.require_classifier().models
+        models = self.require_classifier().needed_models
         silent = [model for model in models if not self._is_well(model, silence_s)]
         failures = await asyncio.gather(*(self._run_canary(model) for model in silent))
         self._canary_at = time.monotonic()
@@ -189,7 +189,7 @@ class Readiness:
 
     def _test_silent_engines(self) -> None:
         """So a hung engine is known of without a probe; under load this costs nothing."""
-        models = self.require_classifier().models
+        models = self.require_classifier().needed_models
         interval_s = self._canary_interval_s
         if self._draining or all(self._is_well(model, interval_s) for model in models):
             return

@@ -296,6 +296,8 @@ class ModelDescription(_Form):
     engine_reason: str
     """Why it was chosen."""
     engine_alive: bool
+    shadow_share: float
+    """Share of the items of others that it reads along, unseen; 0 where it does not."""
     queue: QueueDescription
     parity: list[dict[str, Any]]
     """By engine and arithmetic: how far its answers are from those of transformers."""

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     default_model: str | None = None
     """Name or fingerprint of the checkpoint that answers where a request names none; without it
     each task is answered by the first `checkpoint` that serves it."""
+    shadow_model: str | None = None
+    """Name or fingerprint of a checkpoint that reads along: its answers are compared in the
+    metrics with those that are given, and nobody sees them."""
+    shadow_share: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Share of the items that it reads too, while the engines have nothing else to do."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)

@@ -4,6 +4,7 @@ from deploy.grafana.annotations import NEW_MODELS, STARTS
 from deploy.grafana.dashboard import Dashboard
 from deploy.grafana.panels import Panel, Query, Row, Variable
 from deploy.grafana.promql import RATE
+from deploy.grafana.shadow_row import SHADOW
 
 _TASK = 'task=~"$task"'
 
@@ -129,6 +130,6 @@ MODEL = Dashboard(
     title="NCAL Serve: model",
     description="Predicted labels, confidence and drift of each task, and the model in force.",
     variables=(Variable(name="task", title="Task", metric="ncal_training_prior"),),
-    rows=(_IN_FORCE, _BY_TASK),
+    rows=(_IN_FORCE, _BY_TASK, SHADOW),
     annotations=(STARTS, NEW_MODELS),
 )

@@ -103,6 +103,15 @@ class Admission:
         return self._running_tokens
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits or runs."""
+        return self._idle.is_set()
+
+    async def wait_until_idle(self) -> None:
+        """Return when nothing waits or runs; by the time the caller goes on there may be work."""
+        await self._idle.wait()
+
+    @property
     def oldest_wait_s(self) -> float:
         """Age of the oldest waiter in seconds; 0 if none waits."""
         oldest = self._queue.oldest

@@ -55,7 +55,16 @@ class ModelRequest(_Form):
     """Its name or fingerprint."""
 
 
-FORMS: tuple[type[BaseModel], ...] = (LoadRequest, ModelRequest)
+class ShadowRequest(_Form):
+    """Which loaded checkpoint reads along."""
+
+    model: str | None = Field(max_length=256)
+    """Its name or fingerprint; null: none."""
+    share: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Of the items that are answered."""
+
+
+FORMS: tuple[type[BaseModel], ...] = (LoadRequest, ModelRequest, ShadowRequest)
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": Models},
     202: {"model": Models, "description": "It goes on; ask `GET /models` for how it ends."},
@@ -111,6 +120,20 @@ async def drop_model(request: Request) -> Response:
     asked = await _read(request, ModelRequest, deadline)
     is_done = await _get_rotation(request).drop(asked.model, deadline=deadline)
     return _answer(request, is_done)
+
+
+@router.post(
+    "/shadow",
+    summary="Let a loaded checkpoint read along, unseen, or none",
+    response_class=JsonResponse,
+    responses=_RESPONSES,
+    openapi_extra=describe_model_body(ShadowRequest, {"model": "next", "share": 0.1}),
+)
+async def change_shadow(request: Request) -> Response:
+    deadline = make_call(request, "single").deadline
+    asked = await _read(request, ShadowRequest, deadline)
+    _get_rotation(request).set_shadow(asked.model, asked.share)
+    return _answer(request, True)
 
 
 def _get_rotation(request: Request) -> Rotation:

@@ -89,6 +89,7 @@ def _describe_model(classifier: Classifier, model: Model, default_prior: str) ->
         engine=f"{model.choice.name} {model.choice.version}",
         engine_reason=model.choice.reason,
         engine_alive=model.engine.is_alive,
+        shadow_share=classifier.shadow.find_share(model),
         queue=QueueDescription(
             waiting_items=admission.waiting_items,
             waiting_tokens=admission.waiting_tokens,

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from contract.manifest import Task
 from service import __version__
 from service.errors import HTTP_STATUS
+from service.observability.shadow_metrics import ShadowMetrics
 
 Mode = Literal["single", "batch", "stream", "live"]
 MODES: tuple[Mode, ...] = ("single", "batch", "stream", "live")
@@ -56,6 +57,7 @@ class Metrics:
         self._add_engine_metrics(engine)
         self._add_queue_gauges()
         self._add_limits_gauge()
+        self.shadow = ShadowMetrics(self.registry, LATENCY_BUCKETS_S)
         self._remember_series()
         self._start_at_zero()
 

@@ -72,9 +72,25 @@ class Rotation:
         """Let a model answer its tasks from now on; raises NotFound."""
         classifier = self._classifier
         model = classifier.loaded.find(name)
+        _check_alive(model)
+        if classifier.shadow.model is model:
+            classifier.shadow.stop()  # it would be compared with itself
         classifier.loaded.set_default(model)
         classifier.show_models()
         log("default changed", model=model.name, fingerprint=model.fingerprint)
+
+    def set_shadow(self, name: str | None, share: float) -> None:
+        """Let a model read along with that share of the items, or none; raises NotFound, or
+        Conflict for a model that answers by default."""
+        shadow = self._classifier.shadow
+        if shadow.model is not None:
+            _check_alive(shadow.model)
+        if name is None:
+            return shadow.stop()
+        model = self._classifier.loaded.find(name)
+        if defaults := self._classifier.loaded.list_defaults(model):
+            raise Conflict(f"{model.name} answers {', '.join(defaults)} by default")
+        shadow.start(model, share)
 
     @property
     def _classifier(self) -> Classifier:
@@ -146,6 +162,8 @@ class Rotation:
         started = time.monotonic()
         loaded = self._classifier.loaded
         self._check_droppable(model)
+        if self._classifier.shadow.model is model:
+            self._classifier.shadow.stop()
         loaded.remove(model)
         model.admission.retire()
         # Requests have deadlines, so this has an end.
@@ -178,3 +196,8 @@ async def _report(change: Coroutine[Any, Any, None]) -> None:
     except Exception as error:
         report_fault(error)
         raise EngineFailed("the engine did not start; the log says where") from None
+
+
+def _check_alive(model: Model) -> None:
+    if not model.engine.is_alive:
+        raise Conflict(f"the engine of {model.name} has died; drop the checkpoint")

@@ -169,3 +169,26 @@ async def test_no_answer_is_lost_or_another_models_while_the_default_changes(
         said = list(answer["probabilities"].values())
         # Who shares a step changes the last digits of its arithmetic.
         assert said == pytest.approx(expected[answer["model"]["fingerprint"]][index], abs=1e-4)
+
+
+async def test_a_shadow_is_compared_and_the_answers_are_the_first_ones(tmp_path: Path) -> None:
+    following = copy_checkpoint(tmp_path / "next")
+    with start_service(
+        tmp_path, "--checkpoint", str(BUNDLED_CHECKPOINT), "--checkpoint", f"next={following}",
+        "--shadow-model", "next", "--shadow-share", "1",
+    ) as service:  # fmt: skip
+        async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+            response = await client.post("/classify/problem/batch", json={"items": PROBLEMS})
+            fingerprint = load_checkpoint(BUNDLED_CHECKPOINT).manifest.fingerprint
+            for result in response.json()["results"]:
+                assert result["prediction"]["model"]["fingerprint"] == fingerprint
+            async with asyncio.timeout(60):
+                while await count_compared(client) < len(PROBLEMS):
+                    await asyncio.sleep(0.05)
+
+
+async def count_compared(client: httpx.AsyncClient) -> float:
+    """Items on which the shadow agreed: a temperature changes no label."""
+    text = (await client.get("/metrics")).text
+    line = 'ncal_shadow_items_total{outcome="agree",task="timss"} '
+    return float(text.partition(line)[2].partition("\n")[0])

@@ -341,3 +341,46 @@ async def test_no_route_finds_a_model_without_keeping_it() -> None:
         "api/item_stream.py", "api/stream.py", "api/turn_tasks.py", "http/request_context.py",
         "protocols/asking.py",
     ]  # fmt: skip
+
+
+async def test_a_loaded_checkpoint_reads_along_until_it_is_the_default_or_gone(
+    tmp_path: Path,
+) -> None:
+    async def read_share(name: str) -> float:
+        models = (await stage.service.client.get("/models", headers=USING)).json()["models"]
+        return next(each["shadow_share"] for each in models if each["name"] == name)
+
+    async with run_stage(tmp_path) as stage:
+        await stage.ask("load", checkpoint="next")
+        assert (await stage.ask("shadow", model="next", share=1.0)).status_code == 200
+        assert await read_share("next") == 1.0
+        await stage.classify()
+        while not stage.loader.engines["next"].scored:
+            await asyncio.sleep(0.01)
+        refused = await stage.ask("shadow", model="old")
+        assert refused.status_code == 409 and "by default" in find_detail(refused)
+        assert (await stage.ask("shadow", model="next", share=2)).status_code == 422
+        assert (await stage.ask("shadow", key=USER, model="next")).status_code == 403
+        await stage.ask("shadow", model=None)
+        assert await read_share("next") == 0
+        await stage.ask("shadow", model="next")
+        await stage.ask("default", model="next")
+        assert await read_share("next") == 0
+        await stage.ask("shadow", model="old")
+        assert await read_share("old") == 0.1
+        await stage.ask("drop", model="old")
+        assert stage.service.classifier.shadow.model is None
+
+
+async def test_a_shadow_whose_engine_died_can_only_be_dropped(tmp_path: Path) -> None:
+    async with run_stage(tmp_path) as stage:
+        await stage.ask("load", checkpoint="next")
+        await stage.ask("shadow", model="next")
+        stage.loader.engines["next"].die()
+        for change in ({"model": None}, {"model": "next"}):
+            refused = await stage.ask("shadow", **change)
+            assert refused.status_code == 409 and "drop the checkpoint" in find_detail(refused)
+        assert (await stage.ask("default", model="next")).status_code == 409
+        assert (await stage.service.client.get("/health/live")).status_code == 200
+        assert (await stage.ask("drop", model="next")).status_code == 200
+        assert (await stage.service.client.get("/health/live")).status_code == 200

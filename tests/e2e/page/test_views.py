@@ -258,5 +258,5 @@ async def test_with_keys_the_page_asks_once_and_keeps_it_for_the_tab(
         await page.keyboard.press("Enter")
         await expect(page.locator("form .turn")).to_contain_text("provisional")
         await page.goto(f"{service.url}/docs")
-        await expect(page.locator(".opblock").first).to_be_visible()
+        await expect(page.locator(".opblock").first).to_be_visible(timeout=20_000)
         assert key not in service.read_log()

@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Route
 
 from service.access.api_keys import ApiKeys
 from service.access.identification import Identification, Security
@@ -169,9 +170,20 @@ async def _raise_http_error(request: Request, error: Exception) -> NoReturn:
         raise NotFound("nothing is served at this path; see /docs") from None
     if error.status_code == 405:
         raise MethodNotAllowed(
-            "this path does not take this method; see /docs", headers=error.headers
+            "this path does not take this method; see /docs",
+            headers={"Allow": ", ".join(_find_methods(request))},
         ) from None
     raise InvalidInput("the request cannot be read") from None
+
+
+def _find_methods(request: Request) -> list[str]:
+    """The methods of all routes at the path; the router tells those of the first alone."""
+    found = [
+        route.methods
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for methods in found for method in methods or ()})
 
 
 async def _raise_invalid_request(request: Request, error: Exception) -> NoReturn:

@@ -70,7 +70,8 @@ def describe_upload(action: Literal["read", "write"]) -> dict[str, Any]:
 def describe_file() -> dict[str, Any]:
     """Return the OpenAPI response of a file that is written."""
     binary = {"schema": {"type": "string", "format": "binary"}}
+    rows = {"schema": {"type": "array", "items": {"type": "object"}}}
     return {
         "description": "The file; `Content-Disposition` has its name.",
-        "content": dict.fromkeys(FILE_MEDIA_TYPES, binary),
+        "content": dict.fromkeys(FILE_MEDIA_TYPES, binary) | {"application/json": rows},
     }

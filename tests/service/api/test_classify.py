@@ -365,7 +365,9 @@ async def test_what_can_be_got_can_be_asked_for_its_head(path: str) -> None:
     async with run_fake_service() as service:
         got, head = await service.client.get(path), await service.client.head(path)
         document = (await service.client.get("/openapi.json")).json()
-    assert (got.status_code, head.status_code) == (200, 200)
+        posted = await service.client.post(path)
+    assert (got.status_code, head.status_code, posted.status_code) == (200, 200, 405)
+    assert posted.headers["allow"] == "GET, HEAD"
     assert head.headers["content-type"] == got.headers["content-type"]
     assert list(document["paths"][path]) == ["get"]
 

@@ -431,4 +431,4 @@ async def test_every_error_is_a_problem(method: str, path: str, status: int) -> 
     assert problem["status"] == status
     assert {"type", "title", "detail", "request_id"} <= set(problem)
     if status == 405:
-        assert response.headers["allow"] in ("GET", "POST")
+        assert response.headers["allow"] in ("GET, HEAD", "POST")

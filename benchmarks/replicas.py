@@ -89,7 +89,7 @@ async def _roll_out(
     fleet.balancer.set_state("a", "ready")
     ledger.begin(ROLLOUT)
     for name in options.renew:
-        await fleet.renew(name, second)
+        await fleet.renew(name, second, is_told=not options.untold)
 
 
 def find_faults(ledger: Ledger, least_share: float) -> list[str]:
@@ -141,6 +141,9 @@ def main() -> int:
     parser.add_argument("--pause-s", type=float, default=0.02, help="mean pause of a client")
     parser.add_argument("--texts", type=int, default=500, help="different problems")
     parser.add_argument("--renew", nargs="+", choices=["a", "b", "c"], default=["a", "b", "c"])
+    parser.add_argument(
+        "--untold", action="store_true", help="the balancer finds out that replicas are renewed"
+    )
     parser.add_argument(
         "--least-share", type=float, default=0.9, help="of two replicas' items, in the rollout"
     )

@@ -11,6 +11,8 @@ import pytest
 
 RUN = Path(__file__).resolve().parents[1] / ".ci/run"
 NEEDED = ("dirname", "timeout")
+WANTED = ["prometheus", "chromium", "haproxy", "redis-server"]
+THERE = {"promtool": "", "chromium": "", "haproxy": "", "redis-server": ""}
 HAPPY = {"id": "echo 0", "make": 'echo "make $*"', "apt-get": 'echo "$*" >> "$CALLS"'}
 
 
@@ -47,11 +49,11 @@ class Machine:
 def test_what_is_missing_is_installed_before_the_tests(tmp_path: Path) -> None:
     machine = Machine(tmp_path, HAPPY)
     assert machine.run() == (0, "make test\n", "")
-    assert machine.list_installed() == ["prometheus", "chromium"]
+    assert machine.list_installed() == WANTED
 
 
 def test_what_is_there_is_not_installed(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, HAPPY | {"promtool": "", "chromium": ""})
+    machine = Machine(tmp_path, HAPPY | THERE)
     assert machine.run() == (0, "make test\n", "")
     assert machine.list_installed() == []
 
@@ -73,11 +75,11 @@ def test_a_failing_mirror_is_told_and_the_tests_run(tmp_path: Path) -> None:
     assert (status, output) == (0, "make test\n")
     assert errors.splitlines() == [
         f".ci/run: apt-get could not install {package}; tests that need it skip"
-        for package in ("prometheus", "chromium")
+        for package in WANTED
     ]
 
 
 @pytest.mark.parametrize("status", [0, 2])
 def test_the_exit_status_is_that_of_make(tmp_path: Path, status: int) -> None:
-    machine = Machine(tmp_path, HAPPY | {"promtool": "", "chromium": "", "make": f"exit {status}"})
+    machine = Machine(tmp_path, HAPPY | THERE | {"make": f"exit {status}"})
     assert machine.run() == (status, "", "")

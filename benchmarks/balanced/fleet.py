@@ -50,13 +50,15 @@ class Fleet:
         self.replicas[name].hang()
         await self.wait_for(name, "DOWN")
 
-    async def renew(self, name: str, checkpoint: Path) -> None:
-        """Put another checkpoint into a replica: told beforehand, drained, started again.
+    async def renew(self, name: str, checkpoint: Path, *, is_told: bool = True) -> None:
+        """Put another checkpoint into a replica: drained, and started again.
 
-        RuntimeError when it does not end as after a drain.
+        `is_told`: the balancer knows beforehand, else it finds out. RuntimeError when the replica
+        does not end as after a drain.
         """
-        self.balancer.set_state(name, "drain")
-        await asyncio.sleep(_NOTICE_S)
+        if is_told:
+            self.balancer.set_state(name, "drain")
+            await asyncio.sleep(_NOTICE_S)
         if code := await self.replicas[name].stop():
             raise RuntimeError(f"replica {name} ended with {code} instead of draining")
         await self.replicas[name].start(checkpoint)

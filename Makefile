@@ -84,7 +84,8 @@ pictures: dev-environment ## Make the pictures of docs/ anew.
 	@$(RUN) -m docs.pictures
 
 fuzz: dev-environment ## Send the service BODIES (100,000) wrong and hostile bodies.
-	@$(RUN) -m pytest tests/e2e/test_malformed.py tests/e2e/test_fuzz.py --bodies $(BODIES)
+	@$(RUN) -m pytest tests/e2e/test_malformed.py tests/e2e/test_fuzz.py tests/e2e/test_harm.py \
+	  --bodies $(BODIES)
 
 screenshots: dev-environment ## Take the pictures of the page anew, with a Chromium of the system.
 	@$(RUN) -m docs.pictures.page_views
@@ -95,10 +96,8 @@ soak: dev-environment ## Load the service for long and look for leaks; SOAK_ARGS
 chaos: dev-environment ## Break things under mixed traffic at random; CHAOS_ARGS passes options.
 	@$(RUN) -m benchmarks.chaos $(CHAOS_ARGS)
 
-audit: dev-environment ## Look the locked versions up in the advisory database.
-	@for lock in cpu gpu vllm dev; do \
-	  $(RUN) -m pip_audit --strict --no-deps --disable-pip -r deploy/setup/locks/$$lock.txt || exit 1; \
-	done
+audit: dev-environment ## Look the locked versions up in the advisory database; AUDIT_ARGS names another.
+	@$(RUN) deploy/setup/audit.py $(AUDIT_ARGS)
 
 sbom: dev-environment ## Write what images and environments are made of, as CycloneDX, to build/sbom.
 	@mkdir -p build/sbom

@@ -70,6 +70,7 @@ class Traffic:
     async def _repeat(self, act: Callable[[], Awaitable[None]]) -> None:
         name = act.__name__.removeprefix("_")
         while time.monotonic() < self._end:
+            await self._rest(self._draw.random() * 2 * self._pause_s)
             started = time.monotonic()
             try:
                 await act()
@@ -78,7 +79,6 @@ class Traffic:
                 await asyncio.sleep(1.0)
             else:
                 self.seen[name] += 1
-            await self._rest(self._draw.random() * 2 * self._pause_s)
 
     async def _rest(self, seconds: float) -> None:
         over = time.monotonic() + seconds

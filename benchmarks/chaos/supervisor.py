@@ -25,6 +25,8 @@ class Supervisor:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._settings = settings
         self._stack = ExitStack()
+        """Ends the service of now."""
+        self._whole = ExitStack()
         self._service: RunningService | None = None
         self.logs = folder / "logs"
         self.logs.mkdir()
@@ -39,7 +41,13 @@ class Supervisor:
         done = subprocess.run(mount, capture_output=True, check=False)
         self.has_log_disk = done.returncode == 0
         self.clock.write_text("+0\n")
-        self.start()
+        with ExitStack() as cleared:
+            if self.has_log_disk:
+                unmount = ["umount", "--lazy", str(self.logs)]
+                cleared.callback(subprocess.run, unmount, check=False)
+            cleared.callback(self._stack.close)
+            self.start()
+            self._whole = cleared.pop_all()
         return self
 
     def __exit__(
@@ -48,9 +56,7 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
-        if self.has_log_disk:
-            subprocess.run(["umount", "--lazy", str(self.logs)], check=False)
+        self._whole.close()
 
     @property
     def service(self) -> RunningService:

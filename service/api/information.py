@@ -10,7 +10,7 @@ from contract.manifest import Task
 from service.access.rate_limit import SharedCount
 from service.classifier import Classifier
 from service.errors import Internal, InvalidInput, NotReady, Unauthorized
-from service.http.openapi import describe_errors
+from service.http.openapi import TASK_LINKS, describe_errors
 from service.http.request_context import get_core, refuse_other_options
 from service.limits import read_limits
 from service.models.model import Model
@@ -33,7 +33,10 @@ router = APIRouter()
     "/labels",
     tags=["information"],
     summary="All labels with their names and definitions",
-    responses=describe_errors(Unauthorized, NotReady, Internal, InvalidInput),
+    responses={
+        200: {"links": TASK_LINKS},
+        **describe_errors(Unauthorized, NotReady, Internal, InvalidInput),
+    },
 )
 async def get_labels(request: Request) -> Labels:
     refuse_other_options(request)

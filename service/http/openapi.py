@@ -78,6 +78,15 @@ _TASK_PARAMETER = {
     "description": "Name of a task of a loaded checkpoint; `GET /labels` lists them.",
     "schema": {"type": "string", "maxLength": 64},
 }
+TASK_LINKS = {
+    name: {
+        "operationId": name,
+        "parameters": {"task": "$response.body#/tasks/0/task"},
+        "description": "The name of a task is a part of this path.",
+    }
+    for name in ("classify_task", "classify_task_batch", "stream_task")
+}
+"""From `GET /labels` to where its tasks are served."""
 
 DESCRIPTION = """
 Labels primary-school maths problems with TIMSS cognitive dimensions and tutoring turns with

@@ -37,23 +37,44 @@ def make_api() -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_dict(create_app(core, ApiKeys({})).openapi())
 
 
+DRAWN = settings(
+    derandomize=True, database=None, deadline=None, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
 api = make_api().exclude(path_regex="^/classify/")  # the same endpoints have a version too
 
 
 @api.parametrize()
-@settings(
-    max_examples=30,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@settings(DRAWN, max_examples=30)
 def test_every_answer_is_in_the_document(
     case: schemathesis.Case, shared_service: ServiceProcess
 ) -> None:
     """Valid requests and invalid ones, each part of a request in turn."""
-    response = case.call(base_url=shared_service.url)
+    check(case, case.call(base_url=shared_service.url))
+
+
+def test_requests_that_follow_from_answers(
+    shared_service: ServiceProcess, pytestconfig: pytest.Config
+) -> None:
+    """By the links of the document: the tasks that it tells of are asked."""
+    asked: set[str] = set()
+
+    class Requests(api.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, str]:
+            return {"base_url": shared_service.url}
+
+        def validate_response(
+            self, response: schemathesis.Response, case: schemathesis.Case, *_: object, **__: object
+        ) -> None:
+            asked.add(case.formatted_path)
+            check(case, response)
+
+    sequences = pytestconfig.getoption("--bodies") // 500
+    Requests.run(settings=settings(DRAWN, max_examples=sequences, stateful_step_count=6))
+    assert {"/labels", "/v1/classify/tasks/timss"} <= asked
+
+
+def check(case: schemathesis.Case, response: schemathesis.Response) -> None:
     case.validate_response(response, excluded_checks=NOT_OURS)
     # The one 5xx that a client can ask for: by a deadline of next to nothing.
     asked_for_haste = "X-Request-Timeout" in (case.headers or {})

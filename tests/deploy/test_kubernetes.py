@@ -25,7 +25,9 @@ from tests.service.fake_service import run_fake_service
 
 KUBERNETES = ROOT / "deploy/kubernetes"
 OVERLAYS = ["overlays/cpu", "overlays/gpu"]
-COMPONENTS = ["gateway", "grafana-dashboards", "prometheus-operator", "queue-autoscaling"]
+COMPONENTS = [
+    "gateway", "grafana-dashboards", "prometheus-operator", "queue-autoscaling", "shared-limits",
+]  # fmt: skip
 CLUSTERS_OWN = {"v1", "apps/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1"}
 INSIDE_ALONE = ("/metrics", "/health", "/docs", "/openapi.json", "/static-offline-docs", "/redoc")
 """What the Gateway does not show to the outside."""
@@ -294,6 +296,19 @@ async def test_the_gateway_shows_the_api_and_nothing_else(whole: Path) -> None:
         covered = any(path == prefix or path.startswith(f"{prefix}/") for prefix in shown)
         assert covered != path.startswith(INSIDE_ALONE), path
     assert all(any(path.startswith(prefix) for path in routes) for prefix in shown)
+
+
+def test_replicas_with_shared_limits_reach_redis_and_nothing_else(
+    overlay: list[Resource], whole: Path
+) -> None:
+    """The address, with its password, comes from a secret; a name needs the cluster's DNS."""
+    assert _find(overlay, "NetworkPolicy")["spec"]["egress"] == []
+    resources = build(whole)
+    egress = _find(resources, "NetworkPolicy")["spec"]["egress"]
+    assert sorted({port["port"] for rule in egress for port in rule["ports"]}) == [53, 6379]
+    assert all(rule["to"] for rule in egress)
+    [variable] = [each for each in _container(resources)["env"] if each["name"] == "NCAL_REDIS_URL"]
+    assert variable["valueFrom"].keys() == {"secretKeyRef"}
 
 
 def test_dashboards_are_those_of_grafana(whole: Path) -> None:

@@ -210,20 +210,27 @@ async def run_batch(address: Address, path: str, texts: Sequence[str]) -> float:
 
 async def run_peer_batch(address: Address, model: str, texts: Sequence[str]) -> float:
     """Send texts to a `POST /classify` as vLLM has it, some at once; return the seconds."""
+    parts = (texts[first : first + 32] for first in range(0, len(texts), 32))
+    requests = [address.make_post("/classify", {"model": model, "input": part}) for part in parts]
+    return await run_all(address, requests, _PARTS_AT_ONCE)
+
+
+async def run_all(address: Address, requests: Sequence[bytes], clients: int) -> float:
+    """Let so many clients send these requests; return the seconds. RuntimeError unless all are
+    answered with 200."""
     started = time.perf_counter()
-    parts = iter([texts[first : first + 32] for first in range(0, len(texts), 32)])
+    waiting = iter(requests)
 
     async def send() -> None:
         connection = await address.connect()
-        for part in parts:
-            request = address.make_post("/classify", {"model": model, "input": part})
+        for request in waiting:
             status, _ = await connection.exchange(request)
             if status != 200:
-                raise RuntimeError(f"a batch was answered with {status}")
+                raise RuntimeError(f"a request was answered with {status}")
         connection.close()
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(_PARTS_AT_ONCE):
+        for _ in range(clients):
             group.create_task(send())
     return time.perf_counter() - started
 

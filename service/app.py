@@ -26,6 +26,7 @@ from service.http.security_headers import DOCS_ASSETS, DOCS_SCRIPTS, SecurityHea
 from service.live import endpoint as live
 from service.models.loading import Loader
 from service.observability.telemetry import Telemetry
+from service.observability.tracing import Tracing
 from service.page.assets import read_assets
 from service.page.routes import make_page_router
 from service.protocols.routes import OTHER_PROTOCOLS, list_bodies, list_error_forms, make_router
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
     from service.access.shared_limits import SharedLimits
 
 
-def create_app(core: Core, keys: ApiKeys, loader: Loader | None = None) -> FastAPI:
-    """Build the application; the engines may still be loading. `loader` loads more of them.
+def create_app(
+    core: Core, keys: ApiKeys, loader: Loader | None = None, tracing: Tracing | None = None
+) -> FastAPI:
+    """Build the application; the engines may still be loading. `loader` loads more of them, and
+    `tracing` exports spans.
 
     `state.early_refusal` is for the connections in front of it.
     """
@@ -89,7 +93,7 @@ def create_app(core: Core, keys: ApiKeys, loader: Loader | None = None) -> FastA
         open_metrics=core.settings.open_metrics,
         open_paths=(*assets, *DOCS_SCRIPTS),
     )
-    _add_layers(app, core, identification)
+    _add_layers(app, core, identification, tracing)
     app.state.early_refusal = EarlyRefusal(core.readiness, core.metrics, identification)
     install_openapi(app, settings, forms)
     return app
@@ -106,7 +110,9 @@ def _find_classify_endpoints(app: FastAPI) -> set[str]:
     }
 
 
-def _add_layers(app: FastAPI, core: Core, identification: Identification) -> None:
+def _add_layers(
+    app: FastAPI, core: Core, identification: Identification, tracing: Tracing | None
+) -> None:
     """Put the layers around the routes; the last one added is the outermost."""
     settings = core.settings
     app.add_middleware(Shortcut, routes=app.routes)
@@ -116,7 +122,7 @@ def _add_layers(app: FastAPI, core: Core, identification: Identification) -> Non
         allowed_origins=settings.cors_origins,
     )
     error_forms = list_error_forms(settings.protocols)
-    app.add_middleware(Telemetry, metrics=core.metrics, error_forms=error_forms)
+    app.add_middleware(Telemetry, metrics=core.metrics, error_forms=error_forms, tracing=tracing)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

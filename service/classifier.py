@@ -22,6 +22,7 @@ from service.models.model import Model, ServedTask
 from service.models.shadow import Answered, Sampled, Shadow
 from service.observability.logs import report_fault
 from service.observability.metrics import Metrics, Mode, QueueDepth
+from service.observability.tracing import Stages
 
 PRIORITIES: dict[Mode, Priority] = {
     "live": Priority.LIVE,
@@ -45,6 +46,8 @@ class Call:
     client: str
     deadline: float
     """Moment of `time.monotonic` after which nothing is computed any more."""
+    stages: Stages | None = None
+    """Where the times of its items are noted, if spans are exported."""
     wait_for_room: bool = False
     """Wait outside the bounded queue instead of being refused: for streams."""
 
@@ -235,6 +238,9 @@ class Classifier:
             except TimeoutError:
                 raise DeadlineExceeded("the deadline passed while the item was computed") from None
             inference_s = time.monotonic() - started
+        if call.stages is not None:
+            call.stages.add("queue", permit.queued_s, ago_s=inference_s)
+            call.stages.add("inference", inference_s)
         return _read_scores(served.task, scores, prompt, permit.queued_s, inference_s)
 
     def _observe(self, served: ServedTask, result: Classification) -> None:

@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> ExitCode:
     from service.access.api_keys import ApiKeys, KeyFormatError
     from service.access.identification import ExposureError, check_admin, check_exposure
     from service.observability.logs import configure_logs
+    from service.observability.tracing import start_tracing
 
     try:
         settings = read_settings(arguments)
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> ExitCode:
             print(f"in order: {', '.join(checkpoint.name for checkpoint in checkpoints)}")
             return ExitCode.CHECKED
         configure_logs(settings.log_level)
+        tracing = start_tracing(os.environ)
         choice = choose_engine(settings.engine)
         # One thread of Rust per tokenizing thread: the other cores belong to the engine.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -45,7 +47,7 @@ def main(arguments: list[str]) -> ExitCode:
         os.environ[_LOG_LEVEL] = settings.log_level
         from service.process import bind_socket, serve
 
-        serve(settings, checkpoints, choice, keys, bind_socket(settings))
+        serve(settings, checkpoints, choice, keys, bind_socket(settings), tracing)
     except (SettingsError, KeyFormatError, ExposureError, CheckpointError, EngineRefused) as error:
         print(f"service: {error}", file=sys.stderr)
         return ExitCode.REFUSED

@@ -32,6 +32,7 @@ from service.models.loading import EngineLoader
 from service.models.model import Model
 from service.observability.logs import log
 from service.observability.metrics import Metrics
+from service.observability.tracing import Tracing
 from service.readiness import Readiness
 from service.settings import Settings, SettingsError
 from service.tasks import find_path
@@ -62,10 +63,11 @@ def serve(
     choice: EngineChoice,
     keys: ApiKeys,
     listener: socket.socket,
+    tracing: Tracing | None = None,
 ) -> NoReturn:
     """Run the service to its end, which is that of the process."""
     with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
-        runner.run(Process(settings, checkpoints, choice, keys, listener).run())
+        runner.run(Process(settings, checkpoints, choice, keys, listener, tracing).run())
 
 
 def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -95,6 +97,7 @@ class Process:
         choice: EngineChoice,
         keys: ApiKeys,
         listener: socket.socket,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
@@ -110,7 +113,8 @@ class Process:
         )
         self._loader = EngineLoader(settings, choice, self._metrics)
         core = Core(settings=settings, metrics=self._metrics, readiness=self._readiness)
-        app = create_app(core, keys, self._loader)
+        self._tracing = tracing
+        app = create_app(core, keys, self._loader, tracing)
         self._shared_limits: SharedLimits | None = app.state.shared_limits
         self._server = Server(
             uvicorn.Config(
@@ -152,6 +156,8 @@ class Process:
         await self._readiness.drain(0.0 if exit_code else self._settings.drain_timeout_s)
         self._server.should_exit = True
         await serving
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         if exit_code is ExitCode.DRAINED:
             await self._readiness.close()
         _leave(exit_code)

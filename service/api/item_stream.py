@@ -202,6 +202,7 @@ class ItemStream:
             mode="stream",
             client=self._client.name,
             deadline=time.monotonic() + self._stream.timeout_s,
+            stages=self._trace.stages,
             wait_for_room=True,
         )
         if not self._follow():

@@ -26,6 +26,7 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.http.json_bounds import JsonBounds
+from service.observability.telemetry import Trace
 from service.schemas import (
     Dialogue,
     DialogueTurnItem,
@@ -85,8 +86,13 @@ async def read_form(
         except TimeoutError:
             raise DeadlineExceeded("the body did not arrive in time") from None
         if len(body) <= _PARSED_INLINE_BYTES and values <= _PARSED_INLINE_VALUES:
-            return parse(_load_json(body, settings))
-        return await parse_beside(lambda: parse(_load_json(body, settings)), deadline)
+            parsed = parse(_load_json(body, settings))
+        else:
+            parsed = await parse_beside(lambda: parse(_load_json(body, settings)), deadline)
+    trace = cast(Trace, request.state.trace)
+    if trace.stages is not None:
+        trace.stages.add("receive", time.perf_counter() - trace.started)
+    return parsed
 
 
 async def parse_beside(parse: Callable[[], Parsed], deadline: float) -> Parsed:

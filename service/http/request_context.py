@@ -84,6 +84,7 @@ def make_call(connection: HTTPConnection, mode: Mode, *, wait_for_room: bool = F
         mode=mode,
         client=get_client(connection).name,
         deadline=time.monotonic() + timeout_s,
+        stages=get_trace(connection).stages,
         wait_for_room=wait_for_room,
     )
 
@@ -144,7 +145,11 @@ async def encode(
     classifier = get_core(connection).readiness.require_classifier()
     started = time.perf_counter()
     prompts = await classifier.encode(served, items, deadline)
-    get_trace(connection).tokenize_s += time.perf_counter() - started
+    duration_s = time.perf_counter() - started
+    trace = get_trace(connection)
+    trace.tokenize_s += duration_s
+    if trace.stages is not None:
+        trace.stages.add("tokenize", duration_s)
     return prompts
 
 

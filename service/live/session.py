@@ -88,7 +88,7 @@ class Session:
         self._classifier = core.readiness.require_classifier()
         self._metrics = core.metrics
         self._client = get_client(websocket)
-        self._request_id = get_trace(websocket).request_id
+        self._trace = get_trace(websocket)
         self._served = served
         self._options = options
         self._mix = mix
@@ -115,13 +115,13 @@ class Session:
         except* WebSocketDisconnect:
             pass
         except* Exception as group:
-            fault = report_fault(group, request_id=self._request_id)
+            fault = report_fault(group, request_id=self._trace.request_id)
             outcome = fault.slug
             await self._close(_Close(CLOSE_FAULT, outcome, fault))
         self._metrics.request_items.labels("live").observe(self._turns)
         log(
             "live session",
-            request_id=self._request_id,
+            request_id=self._trace.request_id,
             client=self._client.name,
             outcome=outcome,
             items=self._turns,
@@ -260,11 +260,17 @@ class Session:
         is_last = spoken.index == self._context.next_index - 1
         if is_last and spoken.answer is not None:
             return spoken.answer  # nothing was said after it: its label stands
-        call = Call(mode="live", client=self._client.name, deadline=deadline)
+        call = Call(
+            mode="live",
+            client=self._client.name,
+            deadline=deadline,
+            stages=self._trace.stages,
+        )
         try:
             result = await self._classifier.classify(self._served, prompt, call)
         except ServiceError as error:
             return error
+        self._trace.add(result)
         answer = format_answer(self._served, result, self._options, self._mix)
         if is_last:
             spoken.answer = answer

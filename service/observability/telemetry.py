@@ -17,11 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import ERROR_MEDIA_TYPE, ServiceError, to_error_document, to_headers
 from service.observability.logs import log, report_fault
 from service.observability.metrics import Metrics
+from service.observability.tracing import RequestSpan, Stages, Tracing
 from service.tasks import name_endpoint
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
 ErrorForm = Callable[[ServiceError], tuple[int, dict[str, Any]]]
 """Makes status and JSON document of an error in the form of another protocol."""
@@ -60,6 +61,8 @@ class Trace:
     """Longest of the items."""
     inference_s: float = 0.0
     """Longest of the items."""
+    span: RequestSpan | None = None
+    """Where spans are exported and this request is not too trivial for one."""
     at_end: list[Callable[[], None]] = field(default_factory=list)
     """Called when the request, or the WebSocket, is over."""
 
@@ -69,6 +72,11 @@ class Trace:
         self.tokens += work.tokens
         self.queued_s = max(self.queued_s, work.queued_s)
         self.inference_s = max(self.inference_s, work.inference_s)
+
+    @property
+    def stages(self) -> Stages | None:
+        """Where the times of stages are noted, if anybody wants to know them."""
+        return None if self.span is None else self.span.stages
 
     def make_headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", self.request_id.encode())]
@@ -87,16 +95,14 @@ class Trace:
 def read_trace(scope: Scope) -> Trace:
     """Take the caller's request id and trace if they are well formed, else make an id.
 
-    A trace is continued with a span of ours; without one none is begun.
+    The caller's `traceparent` is passed on as it is: who records no span has none to name.
     """
     headers: dict[bytes, bytes] = dict(scope["headers"])
     request_id = headers.get(b"x-request-id", b"").decode("latin-1")
     if not _REQUEST_ID.fullmatch(request_id):
         request_id = secrets.token_hex(16)
-    traceparent = None
-    if found := _TRACEPARENT.fullmatch(headers.get(b"traceparent", b"").decode("latin-1")):
-        traceparent = f"00-{found[1]}-{secrets.token_hex(8)}-{found[3]}"
-    return Trace(request_id, traceparent)
+    sent = headers.get(b"traceparent", b"").decode("latin-1")
+    return Trace(request_id, sent if _TRACEPARENT.fullmatch(sent) else None)
 
 
 class Telemetry:
@@ -108,16 +114,21 @@ class Telemetry:
         *,
         metrics: Metrics,
         error_forms: Mapping[str, ErrorForm] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """`error_forms`: by path, where errors are no problem+json."""
+        """`error_forms`: by path, where errors are no problem+json. `tracing`: makes spans."""
         self._app = app
         self._metrics = metrics
         self._error_forms = error_forms or {}
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         trace = read_trace(scope)
+        if self._tracing is not None and scope["path"] not in _QUIET_ROUTES:
+            trace.span = self._tracing.begin(_list_context(scope))
+            trace.traceparent = trace.span.traceparent
         state = scope.setdefault("state", {})
         state["trace"] = trace
         state["request_id"] = trace.request_id
@@ -128,6 +139,8 @@ class Telemetry:
         finally:
             for end in trace.at_end:
                 end()
+            if trace.span is not None:
+                _end_span(trace.span, scope, trace)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
         async def send_traced(message: Message) -> None:
@@ -164,6 +177,33 @@ class Telemetry:
         if route in _QUIET_ROUTES and trace.status == 200:
             return
         log("request", **_describe(scope, trace, route, duration_s))
+
+
+def _list_context(scope: Scope) -> dict[str, str]:
+    """The headers of W3C Trace Context."""
+    return {
+        name.decode(): value.decode("latin-1")
+        for name, value in scope["headers"]
+        if name in (b"traceparent", b"tracestate")
+    }
+
+
+def _end_span(span: RequestSpan, scope: Scope, trace: Trace) -> None:
+    """End the span by the conventions of OpenTelemetry; only what we have named is told."""
+    route = getattr(scope.get("route"), "path", None)
+    method = scope.get("method", "GET")
+    method = method if method in _METHODS else "_OTHER"
+    attributes: dict[str, str | int | float] = {"http.request.method": method}
+    if route is not None:
+        attributes["http.route"] = route
+    if trace.status:
+        attributes["http.response.status_code"] = trace.status
+    if trace.error is not None:
+        attributes["error.type"] = trace.error
+    if trace.items:
+        attributes |= {"ncal.items": trace.items, "ncal.prompt_tokens": trace.tokens}
+    name = method if route is None else f"{method} {route}"
+    span.end(name, attributes, has_failed=trace.status >= 500 and trace.status != CLIENT_GONE)
 
 
 async def send_error(

@@ -17,7 +17,10 @@ _PROGRAMS = re.compile(
     r"(make|curl|docker|kubectl|ncal|pip|pipx|uv|python3?|\.venv(-gpu)?/bin/\w+) "
 )
 _STANDS_FOR = re.compile(r"…|\.\.\.|\b(COMMAND|NAME)\b")
-_ENVIRONMENT = frozenset({"HF_ENDPOINT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL"})
+_ENVIRONMENT = frozenset({
+    "HF_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS",
+    "PIP_INDEX_URL",
+})  # fmt: skip
 
 
 async def find_faults(page: Page) -> list[str]:

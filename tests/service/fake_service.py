@@ -26,6 +26,7 @@ from service.models.loaded_models import LoadedModels
 from service.models.loading import Loader, make_admission
 from service.models.model import Model
 from service.observability.metrics import Metrics
+from service.observability.tracing import Tracing
 from service.readiness import Readiness
 from service.settings import Settings
 from tests.contract.characters import CharacterTokenizer
@@ -150,6 +151,7 @@ async def run_fake_service(
     *manifests: Manifest,
     keys: ApiKeys | None = None,
     loader: Loader | None = None,
+    tracing: Tracing | None = None,
     **changes: Any,
 ) -> AsyncIterator[FakeService]:
     """Yield a service; `changes` are settings. `engine` is that of the first manifest.
@@ -166,7 +168,7 @@ async def run_fake_service(
         max_canary_failures=settings.max_canary_failures,
     )
     core = Core(settings=settings, metrics=metrics, readiness=readiness)
-    app = create_app(core, keys or ApiKeys({}), loader)
+    app = create_app(core, keys or ApiKeys({}), loader, tracing)
     made = [make_model(manifest, settings) for manifest in manifests or (make_manifest(),)]
     for model, _ in made:
         metrics.add_engine(model.name, None)

@@ -19,7 +19,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from service.access.rate_limit import make_quota_refusal, make_rate_refusal
-from service.errors import RateLimited
 from service.observability.logs import log
 
 _PROBE_INTERVAL_S = 1.0
@@ -84,8 +83,9 @@ class SharedLimits:
         self._items_per_s = items_per_s
         self._burst_items = burst_items
         self._timeout_s = timeout_s
-        self._refused: OrderedDict[str, tuple[float, RateLimited]] = OrderedDict()
-        """Until when, by `time.monotonic`, and how."""
+        self._refused: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """By client, moments of `time.monotonic`: until when to remember, and from when on there is
+        something for it again."""
         self._is_up: bool | None = None
 
     @property
@@ -117,17 +117,17 @@ class SharedLimits:
             return sent
         if refused == "quota":  # a smaller request might still be welcome
             raise make_quota_refusal(most or 0, wait_s)
-        error = make_rate_refusal(wait_s)
-        self._remember(client, error)
-        raise error
+        self._remember(client, wait_s)
+        raise make_rate_refusal(wait_s)
 
     def check(self, client: str) -> None:
         """Raise RateLimited when the client has just been refused, and it is no time yet."""
-        until, error = self._refused.get(client, (0.0, None))
-        if error is None:
+        if client not in self._refused:
             return
-        if time.monotonic() < until:
-            raise error
+        now = time.monotonic()
+        until, again_at = self._refused[client]
+        if now < until:
+            raise make_rate_refusal(again_at - now)
         del self._refused[client]
 
     async def watch(self) -> None:
@@ -165,9 +165,9 @@ class SharedLimits:
         else:
             log("limits are counted by each replica", level=logging.WARNING, reason=reason)
 
-    def _remember(self, client: str, error: RateLimited) -> None:
-        memory_s = min(error.retry_after_s or 0.0, _LONGEST_MEMORY_S)
-        self._refused[client] = (time.monotonic() + memory_s, error)
+    def _remember(self, client: str, wait_s: float) -> None:
+        now = time.monotonic()
+        self._refused[client] = (now + min(wait_s, _LONGEST_MEMORY_S), now + wait_s)
         self._refused.move_to_end(client)
         if len(self._refused) > _MOST_REMEMBERED:
             self._refused.popitem(last=False)

@@ -108,7 +108,7 @@ sbom: dev-environment ## Write what images and environments are made of, as Cycl
 	done
 
 clean: ## Remove environments and everything that was built.
-	@rm -rf .venv .venv-gpu build ncal_serve.egg-info ncal_client/build ncal_client/*.egg-info .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf .venv .venv-gpu build ncal_serve.egg-info ncal_client/*.egg-info .pytest_cache .ruff_cache .mypy_cache
 	@find $(PARTS) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:

@@ -236,13 +236,23 @@ async def test_a_deadline_is_told_to_the_service_and_kept_here(kind: Kind) -> No
 
 @KINDS
 async def test_items_that_fail_for_a_while_are_asked_again_alone(kind: Kind) -> None:
-    async with served() as (service, url), open_client(kind, url) as client:
+    items = ["一加一？", "", "一加二？"]
+    async with served(request_timeout_s=0.5) as (service, url), open_client(kind, url) as client:
         service.engine.open.clear()
-        results = client.collect(
-            "classify_many", ["一加一？", "一加二？"], patience_s=0.0, deadline_s=0.5
-        )
-        first = await results
-    assert [type(each.error) for each in first] == [DeadlineExceeded] * 2
+        asked = asyncio.create_task(client.collect("classify_many", items))
+        async with asyncio.timeout(30):
+            while service.engine.cancelled < 2:  # by the deadline of the service
+                await asyncio.sleep(0.01)
+        service.engine.open.set()
+        results = await asked
+        service.engine.open.clear()
+        hasty = await client.collect("classify_many", items, patience_s=0.0, deadline_s=0.5)
+    assert [each.answer is not None for each in results] == [True, False, True]
+    assert isinstance(results[1].error, InvalidInput)
+    assert len(service.engine.scored) == 2
+    assert [type(each.error) for each in hasty] == [
+        DeadlineExceeded, InvalidInput, DeadlineExceeded,
+    ]  # fmt: skip
 
 
 @KINDS

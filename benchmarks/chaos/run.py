@@ -74,7 +74,7 @@ async def run_chaos(
     shaking = asyncio.create_task(_Events(supervisor, traffic, draw, items).happen(events, seconds))
     vitals: list[Vitals] = []
     while not running.done():
-        await asyncio.wait((running,), timeout=min(5.0, seconds / 100))
+        await asyncio.wait((running,), timeout=min(5.0, max(1.0, seconds / 100)))
         vitals.append(_read(supervisor))
     await running
     return Outcome(await shaking, traffic.seen, traffic.excused, traffic.faults, vitals)

@@ -2,11 +2,32 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from contract.manifest import Task
 
 Prior = Literal["uniform", "training"]
+
+
+class HeadAnswer(NamedTuple):
+    """What a head says of one item."""
+
+    logits: list[float]
+    """Raw, in label order."""
+    probabilities: list[float]
+    """Calibrated, under the uniform prior, in label order."""
+    prediction_set: list[int]
+    """Indices of the labels in the conformal set, most probable first."""
+
+
+def read_head(task: Task, scores: Sequence[float]) -> HeadAnswer:
+    """Read the task's answer off all scores of the checkpoint.
+
+    Raises ValueError when a logit is not finite: such an answer must never be given.
+    """
+    logits = select_rows(task, scores)
+    probabilities = calibrate_logits(task, logits)
+    return HeadAnswer(logits, probabilities, predict_set(task, probabilities))
 
 
 def select_rows(task: Task, scores: Sequence[float]) -> list[float]:

@@ -28,6 +28,15 @@ class Mix(NamedTuple):
     """How many items it was estimated from."""
 
 
+class Decision(NamedTuple):
+    """The answer to one item, for a class mix."""
+
+    best: int
+    """Index of the most probable label."""
+    probabilities: list[float]
+    needs_review: bool
+
+
 class PriorError(ValueError):
     """A prior that was asked for and cannot be; the message says what it must be."""
 
@@ -86,6 +95,15 @@ def needs_review(prediction_set: Sequence[int], answer: int) -> bool:
     and what is not reviewed stays right also where the prior is wrong.
     """
     return list(prediction_set) != [answer]
+
+
+def decide(probabilities: Sequence[float], prediction_set: Sequence[int], mix: Mix) -> Decision:
+    """The answer for traffic of the mix, from an item's uniform probabilities and its set."""
+    shifted = list(probabilities)
+    if mix.kind != "uniform":
+        shifted = shift_prior(shifted, mix.shares)
+    best = max(range(len(shifted)), key=shifted.__getitem__)
+    return Decision(best, shifted, needs_review(prediction_set, best))
 
 
 def describe_mix(mix: Mix, labels: Sequence[str]) -> dict[str, object]:

@@ -8,6 +8,8 @@ the most urgent item, and nobody is passed over more than `MAX_PASSES` times.
 from collections.abc import Sequence
 from typing import Protocol
 
+from contract.prompts import Prompt
+
 MAX_PASSES = 8
 """An item that so many steps have left out is the next step's head, whatever its priority."""
 _MAX_PADDING = 0.2
@@ -51,6 +53,12 @@ def choose_step(items: Sequence[Waiting], *, max_tokens: int, max_items: int) ->
             step.append(index)
             longest, filled = max(longest, tokens), filled + tokens
     return step
+
+
+def order_by_length(prompts: Sequence[Prompt]) -> list[int]:
+    """Return the indices of the prompts, the longest first: who comes one after the other shares
+    a step of the engine, and a step costs what its longest item costs, times its items."""
+    return sorted(range(len(prompts)), key=lambda index: -len(prompts[index].token_ids))
 
 
 def _urgency(item: Waiting, arrival: int) -> tuple[bool, int, int]:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 
 from contract.estimation import MOST_ITEMS, estimate_mix
-from contract.priors import Mix, PriorError, needs_review, resolve_prior, shift_prior
+from contract.priors import Mix, PriorError, decide, resolve_prior
 from labelling.client import ServedTask
 from labelling.journal import Answer, Journal
 from tables.errors import FileError
@@ -47,16 +47,13 @@ def settle(answer: Answer, task: ServedTask, mix: Mix) -> Answer:
     if "error" in answer:
         return answer
     labels = list(task.groups)
-    uniform = answer["probabilities"]
-    probabilities = [uniform[label] for label in labels]
-    if mix.kind != "uniform":
-        probabilities = shift_prior(probabilities, mix.shares)
-    best = max(range(len(labels)), key=probabilities.__getitem__)
+    uniform = [answer["probabilities"][label] for label in labels]
     chosen = [labels.index(label) for label in answer["prediction_set"]]
+    best, probabilities, review = decide(uniform, chosen, mix)
     return answer | {
         "label": labels[best],
         "confidence": probabilities[best],
-        "needs_review": needs_review(chosen, best),
+        "needs_review": review,
         "probabilities": dict(zip(labels, probabilities, strict=True)),
     }
 

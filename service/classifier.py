@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from contract.inputs import AnyInput, DialogueTurn
 from contract.manifest import Task
-from contract.predictions import calibrate_logits, predict_set, select_rows
+from contract.predictions import read_head
 from contract.priors import needs_review
 from contract.prompts import Prompt, PromptEncoder
+from engine.batching import order_by_length
 from service.admission.fair_queue import Priority
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError
 from service.models.loaded_models import LoadedModels
@@ -257,12 +258,6 @@ class Classifier:
             metrics.inputs_cut.labels(*place).inc()
 
 
-def order_by_length(prompts: Sequence[Prompt]) -> list[int]:
-    """Return the indices of the prompts, the longest first: who comes one after the other shares
-    a step of the engine, and a step costs what its longest item costs, times its items."""
-    return sorted(range(len(prompts)), key=lambda index: -len(prompts[index].token_ids))
-
-
 def _count_characters(item: AnyInput) -> int:
     count = len(item.text)
     if isinstance(item, DialogueTurn):
@@ -287,15 +282,14 @@ def _divide(items: Sequence[AnyInput]) -> Iterator[list[AnyInput]]:
 def _read_scores(
     task: Task, scores: list[float], prompt: Prompt, queued_s: float, inference_s: float
 ) -> Classification:
-    logits = select_rows(task, scores)
     try:
-        probabilities = calibrate_logits(task, logits)
+        answer = read_head(task, scores)
     except ValueError:
         raise EngineFailed("the engine's scores are not finite numbers") from None
     return Classification(
-        logits=logits,
-        probabilities=probabilities,
-        prediction_set=predict_set(task, probabilities),
+        logits=answer.logits,
+        probabilities=answer.probabilities,
+        prediction_set=answer.prediction_set,
         was_cut=prompt.was_cut,
         tokens=len(prompt.token_ids),
         queued_s=queued_s,

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.responses import JSONResponse
 
-from contract.priors import Mix, needs_review, shift_prior
+from contract.priors import Mix, decide
 from service.classifier import Classification
 from service.errors import ServiceError, to_error_document
 from service.models.model import ServedTask
@@ -32,11 +32,7 @@ def format_answer(
     """Return the answer to one item, for traffic of the class mix, as JSON-ready data."""
     labels = served.task.label_set.labels
     ids = served.task.label_set.ids
-    probabilities = result.probabilities
-    if mix.kind != "uniform":
-        probabilities = shift_prior(probabilities, mix.shares)
-    ranked = sorted(range(len(ids)), key=lambda index: -probabilities[index])
-    best = ranked[0]
+    best, probabilities, review = decide(result.probabilities, result.prediction_set, mix)
     answer: dict[str, Any] = {
         "task": served.name,
         "label": ids[best],
@@ -46,13 +42,14 @@ def format_answer(
         "confidence": probabilities[best],
         "probabilities": dict(zip(ids, probabilities, strict=True)),
         "prior": mix.kind,
-        "needs_review": needs_review(result.prediction_set, best),
+        "needs_review": review,
         "was_cut": result.was_cut,
         "model": {"name": served.model.name, "fingerprint": served.model.fingerprint},
     }
     if options.prediction_set:
         answer["prediction_set"] = [ids[index] for index in result.prediction_set]
     if options.top_k is not None:
+        ranked = sorted(range(len(ids)), key=lambda index: -probabilities[index])
         answer["top"] = [
             {"label": ids[index], "probability": probabilities[index]}
             for index in ranked[: options.top_k]

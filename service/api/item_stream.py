@@ -16,9 +16,10 @@ from starlette.types import Receive, Send
 
 from contract.priors import Mix
 from contract.prompts import Prompt
+from engine.batching import order_by_length
 from service.api.answers import format_result
 from service.api.mixes import require_mix
-from service.classifier import Call, Classification, order_by_length
+from service.classifier import Call, Classification
 from service.errors import (
     BodyTooLarge,
     DeadlineExceeded,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.labels import TIMSS
-from contract.predictions import calibrate_logits, predict_set, select_rows
+from contract.predictions import calibrate_logits, predict_set, read_head, select_rows
 from tests.contract.examples import make_task
 
 logits = st.lists(st.floats(-50, 50), min_size=7, max_size=7)
@@ -59,3 +59,14 @@ def test_prediction_set_holds_what_reaches_its_threshold() -> None:
     assert predict_set(task, [1 / 7] * 7) == [2]
     assert predict_set(make_task(conformal_thresholds=[0.9] * 7), probabilities) == []
     assert len(task.conformal_thresholds) == len(TIMSS.labels)
+
+
+def test_a_head_is_read_off_all_scores_of_the_checkpoint() -> None:
+    task = make_task(rows=range(2, 9), conformal_thresholds=[0.2] * 7)
+    scores = [99.0, 99.0, *(2 * math.log(weight) for weight in (1, 2, 3, 4, 5, 6, 7)), 99.0]
+    answer = read_head(task, scores)
+    assert answer.logits == scores[2:9]
+    assert answer.probabilities == pytest.approx([n / 28 for n in range(1, 8)])
+    assert answer.prediction_set == [6, 5]
+    with pytest.raises(ValueError, match="not finite"):
+        read_head(task, [math.nan] * 9)

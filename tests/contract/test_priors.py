@@ -8,6 +8,7 @@ from contract.predictions import calibrate_logits
 from contract.priors import (
     Mix,
     PriorError,
+    decide,
     describe_mix,
     needs_review,
     parse_prior,
@@ -78,3 +79,11 @@ def test_a_mix_is_described_by_label() -> None:
         "items": 9,
     }
     assert describe_mix(Mix("training", TRAINING), LABELS)["intervals"] is None
+
+
+def test_an_answer_is_for_the_mix_and_reviewed_by_its_set() -> None:
+    probabilities = [0.5, 0.3, 0.2]
+    assert decide(probabilities, [0], Mix("uniform", (0.1, 0.1, 0.8))) == (0, probabilities, False)
+    best, shifted, review = decide(probabilities, [0], Mix("given", (0.1, 0.1, 0.8)))
+    assert (best, review) == (2, True)
+    assert shifted == pytest.approx([5 / 24, 3 / 24, 16 / 24])

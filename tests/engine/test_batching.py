@@ -1,11 +1,13 @@
 """Which items share a step."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.batching import MAX_PASSES, choose_step
+from contract.prompts import Prompt
+from engine.batching import MAX_PASSES, choose_step, order_by_length
 
 
 class Item(NamedTuple):
@@ -55,3 +57,13 @@ def test_nobody_is_passed_over_for_ever() -> None:
             return
         waiting = [waiting[0]._replace(passes=waiting[0].passes + 1)]
     raise AssertionError("the long item was never computed")
+
+
+@given(st.lists(st.integers(0, 40)))
+def test_items_of_like_length_are_neighbours_and_the_longest_comes_first(sizes: list[int]) -> None:
+    order = order_by_length([Prompt([5] * size, False) for size in sizes])
+    assert sorted(order) == list(range(len(sizes)))
+    lengths = [sizes[index] for index in order]
+    assert lengths == sorted(sizes, reverse=True)
+    # Of equals the one that came first goes first.
+    assert all(a < b or sizes[a] != sizes[b] for a, b in pairwise(order))

@@ -1,4 +1,5 @@
-# NCAL Serve. `docker build .` makes the CPU image, `docker build --target gpu .` the GPU one.
+# NCAL Serve. `docker build .` makes the CPU image, `docker build --target gpu .` the GPU one, and
+# `--target bulk` or `--target bulk-gpu` that of the nodes of a Ray cluster (docs/bulk.md).
 # With --build-arg REVISION=$(git rev-parse HEAD) its labels say what it was made from. Needs
 # BuildKit. Packages come from PyPI or, with --build-arg PIP_INDEX_URL=…, from a mirror; one that
 # asks for a password comes in a pip.conf: --secret id=pip,src=pip.conf, and stays out of every
@@ -9,6 +10,7 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS code
 WORKDIR /app
+COPY bulk bulk
 COPY contract contract
 COPY engine engine
 COPY labelling labelling
@@ -51,6 +53,23 @@ RUN apt-get update \
     && /opt/venv/bin/python /opt/venv/prebuilt/prebuilt_triton.py
 
 
+FROM ${PYTHON_IMAGE} AS packages-bulk
+WORKDIR /build
+COPY deploy/setup/environment.py deploy/setup/
+COPY deploy/setup/locks/cpu.txt deploy/setup/locks/bulk.txt deploy/setup/locks/
+ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=cache,target=/root/.cache/pip \
+    python3 deploy/setup/environment.py /opt/venv cpu --extra bulk --image
+
+
+FROM packages-gpu AS packages-bulk-gpu
+COPY deploy/setup/locks/bulk.txt deploy/setup/locks/
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=cache,target=/root/.cache/pip \
+    python3 deploy/setup/environment.py /opt/venv gpu --extra bulk --image
+
+
 FROM ${PYTHON_IMAGE} AS base
 # Everything may be read-only, but for a tmpfs at /tmp.
 RUN groupadd --gid 10001 ncal \
@@ -88,6 +107,45 @@ LABEL org.opencontainers.image.title="NCAL Serve" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}-gpu"
+USER 10001:10001
+
+
+FROM base AS base-bulk
+# KubeRay starts `ray` from a login shell, and asks with wget whether a node is well.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends wget \
+    && rm -rf /var/lib/apt/lists/* \
+    && ln -s /opt/venv/bin/ray /usr/local/bin/ray
+ENTRYPOINT []
+HEALTHCHECK NONE
+
+
+FROM base-bulk AS bulk
+ENV PYTHONPATH=/app
+COPY --from=packages-bulk /opt/venv /opt/venv
+COPY --from=code /app /app
+ARG REVISION=unknown VERSION=1.0.0
+LABEL org.opencontainers.image.title="NCAL Serve" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}-bulk"
+USER 10001:10001
+
+
+FROM base-bulk AS bulk-gpu
+RUN install --directory --owner 10001 --group 10001 /cache
+ENV PYTHONPATH=/opt/venv/prebuilt:/app \
+    TORCHINDUCTOR_CACHE_DIR=/cache/inductor \
+    TRITON_CACHE_DIR=/cache/triton \
+    TRITON_CACHE_MANAGER=prebuilt_triton:PrebuiltCache \
+    XDG_CACHE_HOME=/cache
+COPY --from=packages-bulk-gpu /opt/venv /opt/venv
+COPY --from=code /app /app
+ARG REVISION=unknown VERSION=1.0.0
+LABEL org.opencontainers.image.title="NCAL Serve" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}-bulk-gpu"
 USER 10001:10001
 
 

@@ -24,7 +24,7 @@ RUN   := $(VENV)/bin/python
 SERVED = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
-PARTS := contract engine tables labelling training service ncal ncal_client benchmarks deploy docs tests
+PARTS := contract engine tables labelling bulk training service ncal ncal_client benchmarks deploy docs tests
 # A process of pytest for each core; each imports torch and vLLM, so there is a bound.
 SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
@@ -36,7 +36,7 @@ export PYTHONPATH := $(CURDIR)
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Only the environment; EXTRA=training (or test, dev) adds training and tests, EXTRA=vllm vLLM.
+setup: ## Only the environment; EXTRA=training (or test, dev) adds training and tests, EXTRA=vllm vLLM, EXTRA=bulk Ray.
 	@$(SETUP) --extra "$(EXTRA)"
 
 serve: environment ## Serve on HOST:PORT (127.0.0.1:8000) with CHECKPOINT; ACCELERATOR=cpu or gpu; ENGINE.
@@ -101,7 +101,7 @@ audit: dev-environment ## Look the locked versions up in the advisory database; 
 
 sbom: dev-environment ## Write what images and environments are made of, as CycloneDX, to build/sbom.
 	@mkdir -p build/sbom
-	@for lock in cpu gpu vllm torch-cpu dev; do \
+	@for lock in cpu gpu vllm torch-cpu bulk dev; do \
 	  $(RUN) -W ignore -m cyclonedx_py requirements deploy/setup/locks/$$lock.txt \
 	    --pyproject pyproject.toml --mc-type application --output-format JSON \
 	    --output-reproducible --output-file build/sbom/$$lock.cdx.json || exit 1; \

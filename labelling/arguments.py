@@ -18,7 +18,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
         prog="ncal label",
         description="Label every row of files: with a column that says who speaks each is a turn "
         "of a dialogue, without one a maths problem. What was broken off goes on when the same "
-        "command is run again.",
+        "command is run again. Millions of rows: `ncal label --ray auto --help`, on a cluster.",
     )
     parser.add_argument(
         "file",

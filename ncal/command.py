@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from ncal.programs import PROGRAMS, Program
 
 _DONE, _UNREAD, _REFUSED = 0, 1, 2
-_OWN = ("ncal", "contract", "engine", "tables", "service", "labelling", "training")
+_OWN = ("ncal", "contract", "engine", "tables", "service", "labelling", "bulk", "training")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,6 +30,11 @@ def _serve(arguments: list[str]) -> int:
 
 
 def _label(arguments: list[str]) -> int:
+    """On a cluster if one is named: another program, with other needs."""
+    if any(word == "--ray" or word.startswith("--ray=") for word in arguments):
+        from bulk.command import main as label_in_bulk
+
+        return label_in_bulk(arguments)
     from labelling.command import main
 
     return main(arguments)

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
-    "contract", "engine", "tables", "labelling", "training", "service", "ncal", "ncal_client",
-    "benchmarks", "deploy", "tests",
+    "contract", "engine", "tables", "labelling", "bulk", "training", "service", "ncal",
+    "ncal_client", "benchmarks", "deploy", "tests",
 }  # fmt: skip
 PUBLIC_HOSTS = {"pypi.org", "download.pytorch.org"}
 
@@ -49,7 +49,8 @@ def find_foreign_imports(source: Path) -> set[str]:
         ("labelling", {"contract", "engine", "tables", "labelling", "ncal_client"}),
         ("service", {"contract", "engine", "service", "tables"}),
         ("training", {"contract", "engine", "tables", "training"}),
-        ("ncal", {"labelling", "ncal", "service", "training"}),
+        ("bulk", {"contract", "engine", "tables", "bulk"}),
+        ("ncal", {"bulk", "labelling", "ncal", "service", "training"}),
         ("ncal_client", {"ncal_client"}),
     ],
 )
@@ -76,7 +77,7 @@ def test_the_client_needs_what_it_declares() -> None:
 
 
 def test_one_folder_alone_knows_vllm() -> None:
-    parts = ("contract", "engine", "labelling", "ncal", "ncal_client", "service", "tables")
+    parts = ("bulk", "contract", "engine", "labelling", "ncal", "ncal_client", "service", "tables")
     sources = {
         source.relative_to(ROOT).as_posix()
         for part in parts
@@ -84,6 +85,16 @@ def test_one_folder_alone_knows_vllm() -> None:
         if "vllm" in find_imports(source)
     }
     assert sources == {"engine/vllm/engine.py", "engine/vllm/kernels.py"}
+
+
+def test_one_folder_alone_knows_ray() -> None:
+    sources = {
+        source.relative_to(ROOT).parent.as_posix()
+        for part in PARTS - {"tests", "benchmarks"}
+        for source in find_sources(part)
+        if "ray" in find_imports(source)
+    }
+    assert sources == {"bulk/cluster"}
 
 
 def test_losses_need_only_torch() -> None:
@@ -94,6 +105,22 @@ def test_losses_need_only_torch() -> None:
 
 
 LAYERS = {
+    "bulk": (
+        "__main__",
+        "command",
+        "run",
+        "cluster",
+        "summary",
+        "plan",
+        "job",
+        "part",
+        "scorer",
+        "fragments",
+        "storage",
+        "rows",
+        "arguments",
+        "__init__",
+    ),
     "service": (
         "__main__",
         "command",
@@ -145,7 +172,7 @@ LAYERS = {
         "__init__",
     ),
 }
-"""The rooms of the two big parts, from the top: each imports only from those after it."""
+"""The rooms of the parts that have some, from the top: each imports only from those after it."""
 
 
 def find_project_imports(source: Path) -> set[str]:
@@ -178,7 +205,7 @@ def test_rooms_import_only_from_those_below(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["engine", "labelling", "ncal", "ncal_client", "service", "tables", "training"]
+    "part", ["bulk", "engine", "labelling", "ncal", "ncal_client", "service", "tables", "training"]
 )
 def test_rooms_say_what_lives_in_them_and_stay_small(part: str) -> None:
     for folder in {source.parent for source in find_sources(part)}:

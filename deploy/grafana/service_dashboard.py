@@ -1,6 +1,7 @@
 """Is the service well? Rate, errors and duration first; queue, work and engine to find out why."""
 
 from deploy.grafana.annotations import NEW_MODELS, STARTS
+from deploy.grafana.bulk_row import BULK
 from deploy.grafana.dashboard import Dashboard
 from deploy.grafana.engine_rows import EMBEDDED, GPU, VLLM
 from deploy.grafana.load_rows import PROCESSES, SATURATION, WORK
@@ -161,6 +162,6 @@ SERVICE = Dashboard(
     title="NCAL Serve: service",
     description="Rate, errors, duration, queue and engine of the classification service.",
     variables=(Variable(name="instance", title="Replica", metric="ncal_build_info"),),
-    rows=(OVERVIEW, _RATES, _DURATION, SATURATION, WORK, PROCESSES, EMBEDDED, VLLM, GPU),
+    rows=(OVERVIEW, _RATES, _DURATION, SATURATION, WORK, PROCESSES, EMBEDDED, VLLM, GPU, BULK),
     annotations=(STARTS, NEW_MODELS),
 )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _LOCKS = Path(__file__).parent / "locks"
-_ALL = ("cpu", "gpu", "vllm", "dev")
+ALL = ("cpu", "gpu", "vllm", "bulk", "dev")
 _EVERYWHERE = "pip==24.0\n"
 """Every database has it: whoever does not know it knows nothing."""
 _UNREACHABLE = 3
@@ -26,13 +26,13 @@ _REMEDY = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="deploy/setup/audit.py", description=__doc__)
-    parser.add_argument("--lock", action="append", choices=_ALL, help="by default all of them")
+    parser.add_argument("--lock", action="append", choices=ALL, help="by default all of them")
     arguments, options = parser.parse_known_args()
     if not has_answer(options):
         print(f"audit: no advisory database answers from here; {_REMEDY}", file=sys.stderr)
         return _UNREACHABLE
     found = 0
-    for name in arguments.lock or _ALL:
+    for name in arguments.lock or ALL:
         found |= run_audit(["--strict", "-r", str(_LOCKS / f"{name}.txt"), *options]).returncode
     return 1 if found else 0
 

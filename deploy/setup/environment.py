@@ -29,25 +29,27 @@ LAYERS = {
     "cpu": ("cpu.txt",),
     "vllm": ("torch-cpu.txt", "vllm.txt"),
     "gpu": ("gpu.txt",),
+    "bulk": ("bulk.txt",),
     "dev": ("dev.txt",),
 }
-"""What is installed, in this order; vLLM on a CPU lies on top of `cpu`, `dev` (training and tests)
-on top of all."""
+"""What is installed, in this order; vLLM on a CPU and Ray (`bulk`) lie on top of `cpu`, `dev`
+(training and tests) on top of all."""
 
 COMPILED = ("cpu", "gpu")
 """Layers whose modules pip compiles. The others have ten times as many, most of them never
 imported; Python compiles those that are."""
 
-EXTRAS = {"vllm": "vllm", "training": "dev", "test": "dev", "dev": "dev"}
+EXTRAS = {"vllm": "vllm", "bulk": "bulk", "training": "dev", "test": "dev", "dev": "dev"}
 """Words for what is wanted beside serving and labelling, and the layer that each means."""
 
-FREE_GB_NEEDED = {"cpu": 1, "vllm": 4, "gpu": 20, "dev": 1}
+FREE_GB_NEEDED = {"cpu": 1, "vllm": 4, "gpu": 20, "bulk": 1, "dev": 1}
 """Room for the packages and, for a moment, what pip downloads."""
 
 IMPORTED = {
     "cpu": "fastapi, openvino, tokenizers",
     "vllm": "torch, transformers, vllm",
     "gpu": "fastapi, torch, transformers, vllm",
+    "bulk": "pyarrow, ray",
     "dev": "pytest",
 }
 """What must be importable when a layer is installed."""
@@ -232,11 +234,11 @@ def choose_layers(accelerator: str, extras: list[str]) -> list[str]:
             )
             raise SystemExit(2)
     chosen = {EXTRAS[word] for word in extras}
-    if accelerator == "cpu" and chosen:
-        chosen.add("vllm")
-    elif accelerator == "gpu":
+    if "dev" in chosen:  # its lock holds only what the others do not
+        chosen |= {"vllm", "bulk"}
+    if accelerator == "gpu":
         chosen.discard("vllm")
-    return [accelerator, *(layer for layer in ("vllm", "dev") if layer in chosen)]
+    return [accelerator, *(layer for layer in ("vllm", "bulk", "dev") if layer in chosen)]
 
 
 def digest_locks(layer: str) -> str:

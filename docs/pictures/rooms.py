@@ -12,18 +12,20 @@ from docs.pictures.svg import (
 )
 
 _FILLS = {
-    "training": "#fdf0d5", "service": "#d9ecf7", "labelling": "#e4f3e4",
+    "training": "#fdf0d5", "service": "#d9ecf7", "labelling": "#e4f3e4", "bulk": "#e4f3e4",
     "engine": "#efe6f6", "tables": "#efe6f6", "contract": "#f0f2f4",
     "ncal": "#f0f2f4", "ncal_client": "#e4f3e4",
 }  # fmt: skip
 _BOXES = {
-    "ncal": (20, 20, 810, 58), "training": (20, 116, 230, 88), "service": (310, 116, 230, 88),
-    "labelling": (600, 116, 230, 88), "engine": (345, 266, 150, 118),
-    "tables": (510, 266, 140, 118), "ncal_client": (690, 266, 140, 118),
-    "contract": (20, 421, 810, 64),
+    "ncal": (20, 20, 810, 58), "training": (20, 116, 180, 108), "service": (262, 116, 180, 108),
+    "labelling": (492, 116, 156, 108), "bulk": (670, 116, 160, 108),
+    "engine": (345, 266, 150, 118), "tables": (510, 266, 140, 118),
+    "ncal_client": (690, 266, 140, 118), "contract": (20, 421, 810, 64),
 }  # fmt: skip
 """Part → left, top, width, height."""
-_LANES = {"training": 135, "service": 325, "labelling": 670, "engine": 420, "tables": 580}
+_LANES = {
+    "training": 110, "service": 300, "labelling": 502, "bulk": 680, "engine": 420, "tables": 580,
+}  # fmt: skip
 """Where the arrow from a part down to `contract` runs, clear of the boxes between."""
 _GAP, _COLUMN, _LINE = 12, 560, 13
 
@@ -39,10 +41,10 @@ def draw_architecture() -> str:
         columns = int((width - 20) / 5.9)
         shapes += make_paragraph(x + 12, y + 44, describe_room(part), columns=columns)
     shapes += [
-        make_arrow((250, 146), (309, 146), dashed=True),
-        make_text(280, 138, "checkpoint", size=10, colour=GREY, anchor="middle"),
-        make_arrow((600, 146), (541, 146), dashed=True),
-        make_text(570, 138, "HTTP", size=10, colour=GREY, anchor="middle"),
+        make_arrow((200, 146), (261, 146), dashed=True),
+        make_text(231, 138, "checkpoint", size=10, colour=GREY, anchor="middle"),
+        make_arrow((492, 146), (443, 146), dashed=True),
+        make_text(467, 138, "HTTP", size=10, colour=GREY, anchor="middle"),
     ]
     note = "full arrows: imports, read from the source · dashed: between running programs"
     shapes.append(make_text(20, 508, note, size=11, colour=GREY))
@@ -96,5 +98,5 @@ def _connect(part: str, imported: str) -> str:
     if part == "ncal":
         return make_arrow((end, y1 + height1), (end, y2 - 2))
     start = min(max(end, x1 + 24), x1 + width1 - 24)
-    end += (start - end) * 0.35
+    end = min(max(end + (start - end) * 0.35, x2 + 16), x2 + width2 - 16)
     return make_arrow((start, y1 + height1), (end, y2 - 2))

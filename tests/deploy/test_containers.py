@@ -67,6 +67,25 @@ def test_triton_finds_what_the_build_compiled_for_it() -> None:
     assert f"class {name}(" in source
 
 
+@pytest.mark.parametrize("target", ["bulk", "bulk-gpu"])
+def test_the_node_of_a_cluster_has_what_kuberay_calls(target: str) -> None:
+    """A login shell forgets the PATH of the image; wget asks whether a node is well."""
+    stages = read_stages()
+    base = join_lines(stages["base-bulk"])
+    assert "ln -s /opt/venv/bin/ray /usr/local/bin/ray" in base
+    assert re.findall(r"apt-get install ([^&]*)", base)[0].split()[-1] == "wget"
+    assert "ENTRYPOINT []\nHEALTHCHECK NONE\n" in base
+    packages = join_lines(stages[f"packages-{target}"])
+    accelerator = "gpu" if target == "bulk-gpu" else "cpu"
+    assert f"environment.py /opt/venv {accelerator} --extra bulk --image" in packages
+    copies = re.findall(r"^COPY (.*)$", stages[target], re.M)
+    assert copies == [f"--from=packages-{target} /opt/venv /opt/venv", "--from=code /app /app"]
+    caches = re.findall(r"\w+=(?:/cache|prebuilt)\S*", stages["gpu"])
+    assert [each for each in caches if each not in stages[target]] == (
+        [] if target == "bulk-gpu" else caches
+    )
+
+
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
 def test_packages_are_a_layer_below_the_code(target: str) -> None:
     """A change of code must not install packages anew, and no layer holds the code twice."""
@@ -89,14 +108,15 @@ def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
         assert any(Path(source).is_relative_to(path) for path in allowed), source
 
 
-@pytest.mark.parametrize("target", ["cpu", "gpu"])
+@pytest.mark.parametrize("target", ["cpu", "gpu", "bulk", "bulk-gpu"])
 def test_an_image_says_what_it_was_made_from(target: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     stage = read_stages()[target]
     assert f"ARG REVISION=unknown VERSION={project['version']}\n" in stage
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', stage))
     assert labels["revision"] == "${REVISION}"
-    assert labels["version"].removesuffix("-gpu") == "${VERSION}"
+    kind = "" if target == "cpu" else f"-{target}"
+    assert labels["version"] == "${VERSION}" + kind
     assert labels["licenses"] == project["license"]
 
 

@@ -30,7 +30,11 @@ EVERY = [*read_recordings(), *read_alerts(), *read_panels()]
 PROCESS = {"start_time_seconds", "resident_memory_bytes", "cpu_seconds_total"}
 GPU = {"GPU_UTIL", "FB_USED", "POWER_USAGE", "GPU_TEMP"}
 """Of NVIDIA's DCGM exporter, from its default set of counters."""
-FOREIGN = {"up"} | {f"process_{name}" for name in PROCESS} | {f"DCGM_FI_DEV_{n}" for n in GPU}
+BULK = {"ray_ncal_bulk_rows_total", "ray_ncal_bulk_parts_total"}
+"""Of the workers of bulk, as Ray shows them: a test of the pool scrapes them."""
+FOREIGN = (
+    {"up"} | {f"process_{name}" for name in PROCESS} | {f"DCGM_FI_DEV_{n}" for n in GPU} | BULK
+)
 VLLM_LABELS = {"model_name", "engine", "finished_reason", "le"}
 
 
@@ -69,6 +73,8 @@ def _labels_of(metric: str) -> set[str]:
     """Return the labels that a metric, raw or recorded, can have beside its target's."""
     if metric.startswith("vllm:"):
         return VLLM_LABELS
+    if metric in BULK:
+        return {"task", "outcome"}
     if metric.startswith("DCGM_"):
         return {"gpu", "Hostname"}
     own = service_metrics()

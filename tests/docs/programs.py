@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from bulk.arguments import parse_arguments as parse_bulk
 from engine.checkpoint import split_place
 from labelling.arguments import parse_arguments
 from labelling.ask import parse_arguments as parse_ask
@@ -126,6 +127,8 @@ def _check_trains_on_cpu(arguments: list[str]) -> list[str]:
 
 
 def _parse_labelling(arguments: list[str]) -> list[str]:
+    if "--ray" in arguments:
+        return _check_paths(parse_bulk(arguments))
     return _check_paths(parse_arguments(arguments))
 
 

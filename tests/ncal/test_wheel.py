@@ -16,7 +16,8 @@ from tests.test_layout import ROOT
 pytestmark = pytest.mark.slow
 
 PACKAGES = (
-    "contract", "engine", "labelling", "ncal", "ncal_client", "service", "tables", "training",
+    "bulk", "contract", "engine", "labelling", "ncal", "ncal_client", "service", "tables",
+    "training",
 )  # fmt: skip
 LEFT_OUT = {
     "ncal_client/pyproject.toml", "ncal_client/setup.cfg", "training/LOG.md", "training/RESULTS.md",

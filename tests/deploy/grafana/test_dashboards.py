@@ -194,4 +194,4 @@ def test_starts_and_new_models_are_marked(dashboard: Dashboard) -> None:
 
 def test_rows_that_may_be_empty_are_folded() -> None:
     folded = {row["title"] for row in SERVICE.to_json()["panels"] if row.get("collapsed")}
-    assert {title.split()[0] for title in folded} == {"vLLM", "GPU"}
+    assert {title.split()[0] for title in folded} == {"vLLM", "GPU", "Bulk"}

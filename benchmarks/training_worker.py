@@ -51,7 +51,7 @@ def run(system: System, recipe: TrainRecipe, items: int, folder: Path) -> Measur
     before = _read_peak_bytes()
     label_sets, every, tokenizer = prepare(recipe)
     examples = choose_examples(every, items)
-    prompts = build_encoder(tokenizer, recipe.prompt).encode([each.item for each in examples])
+    prompts = build_encoder(tokenizer, recipe.prompt, label_sets).encode(examples)
     tokens = sum(len(prompt.token_ids) for prompt in prompts)
     measurement = Measurement(system=system, items=items, prompt_tokens=tokens, bytes_before=before)
     clock = _Clock(measurement)
@@ -87,7 +87,7 @@ def append_labels(
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[dict[str, list[int]]]:
     """The reference's examples: our prompt, then the class's name, which alone is a target."""
-    prompts = build_encoder(tokenizer, recipe.prompt).encode([each.item for each in examples])
+    prompts = build_encoder(tokenizer, recipe.prompt, label_sets).encode(examples)
     answers = {
         (labels.task, index): [
             *tokenizer(label.data_label, add_special_tokens=False)["input_ids"],

@@ -46,6 +46,9 @@ class LabelSet(BaseModel):
     labels: tuple[Label, ...] = Field(min_length=2)
     order: tuple[str, ...] = ()
     """Ids of labels, or groups, from low to high where they are a scale; empty where not."""
+    instruction: str = ""
+    """What the prompt `instruct-1` tells a chat model in front of each input; empty: that it is
+    about primary-school mathematics, as the built-in tasks are."""
 
     moves: dict[str, Move] = {}
     """Of labels of turns: id of a label, or group → its move; a label that is named by neither

@@ -62,6 +62,8 @@ _INSTRUCTIONS: dict[Kind, str] = {
     "problem": "判断这道小学数学题主要考查的认知维度。题目：",
     "dialogue-turn": "下面是数学辅导对话的片段。判断“本句”在课堂互动中的作用。",
 }
+_LEAST_ROOM = 16
+"""Tokens that must be left for text."""
 _SENTINEL = "\ue000"  # a private-use character: no template and no input contains it
 _LINE_BREAK = "\n"
 
@@ -86,18 +88,21 @@ def split_into_segments(
     ]
 
 
-def format_message(item: AnyInput, version: PromptVersion, window: ContextWindow) -> str:
+def format_message(
+    item: AnyInput, version: PromptVersion, window: ContextWindow, instruction: str = ""
+) -> str:
     """Return the user message of an input as text (for pretraining and for people)."""
     segments = split_into_segments(item, version, window)
     body = _LINE_BREAK.join(segment.marker + segment.text for segment in segments)
-    return _instruction_of(item, version) + body
+    return _instruction_of(item, version, instruction) + body
 
 
-def _instruction_of(item: AnyInput, version: PromptVersion) -> str:
+def _instruction_of(item: AnyInput, version: PromptVersion, own: str) -> str:
+    """What stands before the input: the label set's own instruction, else that of the kind."""
     if version == "compact-1":
         return ""
     kind: Kind = "dialogue-turn" if isinstance(item, DialogueTurn) else "problem"
-    return _INSTRUCTIONS[kind] + _LINE_BREAK
+    return (own or _INSTRUCTIONS[kind]) + _LINE_BREAK
 
 
 class Frame(NamedTuple):
@@ -111,11 +116,12 @@ class Frame(NamedTuple):
 
 
 class PromptEncoder:
-    """Turns inputs into token ids for one checkpoint.
+    """Turns inputs into token ids for one task of a checkpoint.
 
     `max_tokens` bounds the whole prompt. `frame` is what the chat template was when the
-    checkpoint was trained; None asks the template. Raises ValueError if it leaves no room for
-    text or loses the message.
+    checkpoint was trained; None asks the template. `instruction` is that of the label set, if
+    it has one; only `instruct-1` writes it. Raises ValueError if template and instruction
+    leave no room for text, or the template loses the message.
     """
 
     def __init__(
@@ -126,16 +132,22 @@ class PromptEncoder:
         max_tokens: int,
         window: ContextWindow,
         frame: Frame | None = None,
+        instruction: str = "",
     ) -> None:
         self.version = version
         self.max_tokens = max_tokens
         self.window = window
         self._tokenizer = tokenizer
+        self._instruction = instruction
         self.frame = frame or self._build_frame()
         self._fixed: dict[str, list[int]] = {"": []}
-        if self._budget < 16:
+        room = self._budget
+        if instruction and version != "compact-1":
+            room -= len(self._encode_fixed(instruction + _LINE_BREAK))
+        if room < _LEAST_ROOM:
             raise ValueError(
-                f"max_tokens={max_tokens} leaves {self._budget} tokens for text; allow at least 16"
+                f"max_tokens={max_tokens} leaves {room} tokens for text; allow at least "
+                f"{_LEAST_ROOM}"
             )
 
     @property
@@ -152,7 +164,7 @@ class PromptEncoder:
         ]
 
     def _assemble(self, item: AnyInput, segments: list[Segment], texts: list[list[int]]) -> Prompt:
-        instruction = self._encode_fixed(_instruction_of(item, self.version))
+        instruction = self._encode_fixed(_instruction_of(item, self.version, self._instruction))
         markers = [
             self._encode_fixed((_LINE_BREAK if index else "") + segment.marker)
             for index, segment in enumerate(segments)

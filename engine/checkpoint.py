@@ -102,6 +102,7 @@ def _make_encoder(tokenizer: CheckpointTokenizer, task: Task) -> PromptEncoder:
         max_tokens=task.max_tokens,
         window=task.window,
         frame=task.frame,
+        instruction=task.label_set.instruction,
     )
     # The first call sets the tokenizer's options; later ones, from two threads, only read.
     encoder.encode([Problem(text="1")])

@@ -166,6 +166,7 @@ LAYERS = {
         "reporting",
         "recipe",
         "statistics",
+        "hub",
         "files",
         "summaries",
         "errors",

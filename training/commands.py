@@ -84,7 +84,8 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         nargs="?",
         metavar="FILE",
         help="a table of your own (CSV, TSV, XLSX, Parquet, JSON) with a text and a label in "
-        "each row: label set and recipe are written to build/NAME, and trained from",
+        "each row, or owner/name of a data set on the Hugging Face hub: label set and recipe are "
+        "written to build/NAME, and trained from",
     )
     command.add_argument(
         "--recipe", type=Path, metavar="FILE", help="YAML file with every choice, in place of FILE"
@@ -95,7 +96,22 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         "--backbone", help="where to start (the bundled model; on a GPU a larger one)"
     )
     command.add_argument(
-        "--test", type=Path, metavar="FILE", help="then measure on this table, never trained on"
+        "--dev",
+        type=Path,
+        metavar="FILE",
+        help="calibrate and measure on this table, in place of cross-validation",
+    )
+    command.add_argument(
+        "--test",
+        type=Path,
+        metavar="FILE",
+        help="measure the finished checkpoint on this table; without --dev one fold calibrates",
+    )
+    command.add_argument(
+        "--push-to-hub",
+        metavar="OWNER/NAME",
+        help="upload the checkpoint to the Hugging Face hub, into a repository that is made "
+        "private if it is new",
     )
     command.add_argument(
         "--check",
@@ -279,25 +295,23 @@ def _pretrain(options: Namespace) -> None:
 
 
 def _train(options: Namespace) -> None:
+    from training.checkpoints.push import check_pushable, push
     from training.train import check_exportable, train
 
+    given = options.recipe is not None
     options.recipe = _find_recipe(options)
     recipe = TrainRecipe.read(options.recipe, options.overrides)
+    if given:
+        recipe = _add_files(recipe, options)
+    if options.push_to_hub:
+        check_pushable(options.push_to_hub)
     if options.check:
         check_exportable(recipe)
         _check(options, recipe)
         return
     _announce(recipe, train(recipe))
-    if options.test is not None:
-        from training.evaluation.evaluate_checkpoint import evaluate_checkpoint
-
-        evaluate_checkpoint(
-            recipe.output,
-            [options.test],
-            format="table",
-            task=recipe.sources[0].task,
-            output=recipe.work / "test",
-        )
+    if options.push_to_hub:
+        print(f"pushed to {push(recipe.output, options.push_to_hub)}")
     print(f"serve it: ncal serve --checkpoint {recipe.output}")
 
 
@@ -352,9 +366,27 @@ def _find_recipe(options: Namespace) -> Path:
         return Path(options.recipe)
     from training.proposal.propose import propose
 
-    name = options.name or options.table.stem
     columns = _name_columns(options)
-    return propose(options.table, name=name, columns=columns, backbone=options.backbone)
+    return propose(
+        options.table.as_posix(),
+        name=options.name,
+        columns=columns,
+        backbone=options.backbone,
+        dev=options.dev,
+        test=options.test,
+    )
+
+
+def _add_files(recipe: TrainRecipe, options: Namespace) -> TrainRecipe:
+    """The recipe with --dev and --test, tables in the form of its first source."""
+    first = recipe.sources[0]
+    named = {"dev": options.dev, "test": options.test}
+    files = {
+        key: [{**first.model_dump(exclude={"imbalance_ratio"}), "path": path}]
+        for key, path in named.items()
+        if path is not None
+    }
+    return TrainRecipe.model_validate(recipe.model_dump() | files)
 
 
 def _export(options: Namespace) -> None:
@@ -485,7 +517,8 @@ def _check(options: Namespace, recipe: TrainRecipe) -> None:
 
     check_trackers(recipe)
     _, examples, _ = prepare(recipe)
-    deal_examples(recipe, examples)
+    if recipe.measured_on != "dev":
+        deal_examples(recipe, examples)
     read_support(recipe)
     check_work(recipe)
     print(f"{options.recipe}: in order, {len(examples):,} examples")

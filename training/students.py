@@ -61,15 +61,15 @@ def answer_unlabelled(recipe: TrainRecipe, model: PreTrainedModel, material: Mat
     """
     tokenizer, label_sets = material.tokenizer, material.label_sets
     shift = prior_shift(recipe, material.labelled, label_sets)
-    encoder = build_encoder(tokenizer, recipe.prompt)
+    encoder = build_encoder(tokenizer, recipe.prompt, label_sets)
     rows = assign_rows(label_sets)
     bf16 = recipe.optimisation.bf16
     answers = {}
     for labels in label_sets:
-        items = [each.item for each in material.support.unlabelled if each.task == labels.task]
-        if not items:
+        own = [each for each in material.support.unlabelled if each.task == labels.task]
+        if not own:
             continue
-        prompts = encoder.encode(items)
+        prompts = encoder.encode(own)
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
             scores = predict_scores(model, prompts, tokenizer.pad_token_id, batch_size=_BATCH)
         answers[labels.task] = (scores - shift)[:, rows[labels.task]].astype(np.float64)

@@ -8,15 +8,16 @@ from contract.labels import LabelSet
 from contract.manifest import MANIFEST_NAME, CheckpointError, Manifest, Task, read_manifest
 from contract.prompts import Frame
 from training.checkpoints.export import describe_measurement, export_checkpoint, write_card
-from training.checkpoints.work_folder import final_folder, keep_final, load_final
+from training.checkpoints.work_folder import claim_work, final_folder, keep_final, load_final
 from training.data.batches import build_encoder
 from training.data.examples import Example, assign_rows, measure_prior
 from training.data.sampling import thin_out
-from training.data.support import read_support
+from training.data.support import Support, read_support
 from training.errors import BadInput
 from training.evaluation.behaviour import measure_behaviour
 from training.evaluation.crossvalidate import HeldOut
-from training.evaluation.cv_evaluation import Evaluation, evaluate, pool_modes, report
+from training.evaluation.cv_evaluation import Evaluation, evaluate_as_asked, pool_modes, report
+from training.evaluation.final_test import measure_test
 from training.evaluation.preparation import prepare
 from training.fit import fit
 from training.recipe.recipe import TrainRecipe
@@ -25,23 +26,40 @@ from training.statistics.scaling import fit_scaling
 
 
 def train(recipe: TrainRecipe) -> Manifest:
-    """Cross-validate, calibrate on the held-out scores, train on everything, export.
+    """Cross-validate, calibrate on the held-out scores, train on everything, export, test.
 
-    What is finished is kept in `recipe.work` and not trained again.
+    With `recipe.dev` those scores are the final model's on that; with `recipe.test` alone, a
+    fold's. What is finished is kept in `recipe.work` and not trained again.
     """
     check_exportable(recipe)
     label_sets, examples, tokenizer = prepare(recipe)
     support = read_support(recipe)
-    held_out, evaluation = evaluate(recipe, label_sets, examples, tokenizer, support)
-    if not final_folder(recipe).is_dir():
-        training = thin_out(recipe, examples)
-        folder = recipe.work / "final"
-        model = fit(recipe, training, label_sets, tokenizer, run_folder=folder, support=support)
-        keep_final(recipe, model)
-        del model  # what proves the export needs the GPU's memory
-    frame = build_encoder(tokenizer, recipe.prompt).frame
+    if recipe.measured_on == "dev":  # the final model itself is judged
+        _fit_final(recipe, label_sets, examples, tokenizer, support)
+    held_out, evaluation = evaluate_as_asked(recipe, label_sets, examples, tokenizer, support)
+    _fit_final(recipe, label_sets, examples, tokenizer, support)
+    frame = build_encoder(tokenizer, recipe.prompt, label_sets).frame
     tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation, frame)
     return _export(recipe, tokenizer, tasks, examples)
+
+
+def _fit_final(
+    recipe: TrainRecipe,
+    label_sets: Sequence[LabelSet],
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support,
+) -> None:
+    """Train the model that is exported, unless it is kept."""
+    if final_folder(recipe).is_dir():
+        return
+    claim_work(recipe)
+    training = thin_out(recipe, examples)
+    folder = recipe.work / "final"
+    keep_final(
+        recipe,
+        fit(recipe, training, label_sets, tokenizer, run_folder=folder, support=support),
+    )
 
 
 def export(recipe: TrainRecipe) -> Manifest:
@@ -49,7 +67,7 @@ def export(recipe: TrainRecipe) -> Manifest:
     check_exportable(recipe)
     label_sets, examples, tokenizer = prepare(recipe)
     held_out, evaluation = report(recipe, label_sets, examples)
-    frame = build_encoder(tokenizer, recipe.prompt).frame
+    frame = build_encoder(tokenizer, recipe.prompt, label_sets).frame
     tasks = build_tasks(recipe, label_sets, examples, held_out, evaluation, frame)
     return _export(recipe, tokenizer, tasks, examples)
 
@@ -60,9 +78,10 @@ def _export(
     tasks: Sequence[Task],
     examples: Sequence[Example],
 ) -> Manifest:
-    """The checkpoint, and its card again once it can be asked how it behaves."""
+    """The checkpoint, tested, and its card again once that and how it behaves is known."""
     manifest = export_checkpoint(recipe, load_final(recipe), tokenizer, tasks, examples)
-    if recipe.card is not None and recipe.card.behaviour:
+    manifest = measure_test(recipe, manifest, examples)
+    if recipe.card is not None and (recipe.card.behaviour or recipe.test):
         rewrite_card(recipe)
     return manifest
 

@@ -56,7 +56,10 @@ class Bench:
 def render_prompts(tokenizer: CheckpointTokenizer, task: Task, texts: Sequence[str]) -> list[str]:
     """Return what a client of a peer must send so that it gets the same prompts."""
     messages = [
-        format_message(Problem(text=text), task.prompt_version, task.window) for text in texts
+        format_message(
+            Problem(text=text), task.prompt_version, task.window, task.label_set.instruction
+        )
+        for text in texts
     ]
     rendered: list[str] = [
         tokenizer.apply_chat_template(

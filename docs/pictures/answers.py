@@ -57,7 +57,12 @@ def answer(
     task = manifest.task(name)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
     encoder = PromptEncoder(
-        tokenizer, version=task.prompt_version, max_tokens=task.max_tokens, window=task.window
+        tokenizer,
+        version=task.prompt_version,
+        max_tokens=task.max_tokens,
+        window=task.window,
+        frame=task.frame,
+        instruction=task.label_set.instruction,
     )
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
     prompts = encoder.encode(items)

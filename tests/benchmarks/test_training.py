@@ -42,7 +42,7 @@ def test_chosen_examples_hold_every_class_and_are_the_same_each_time(recipe: Tra
 
 def test_reference_sees_our_prompt_and_learns_the_label_alone(recipe: TrainRecipe) -> None:
     label_sets, examples, tokenizer = prepare(recipe)
-    prompts = build_encoder(tokenizer, recipe.prompt).encode([each.item for each in examples])
+    prompts = build_encoder(tokenizer, recipe.prompt, label_sets).encode(examples)
     rows = append_labels(recipe, examples, label_sets, tokenizer)
     names = {labels.task: [label.data_label for label in labels.labels] for labels in label_sets}
     for example, prompt, row in zip(examples, prompts, rows, strict=True):
@@ -59,9 +59,9 @@ def test_a_run_measures_every_epoch_but_the_first(
     system: System, recipe: TrainRecipe, tmp_path: Path
 ) -> None:
     measured = run(system, recipe, 32, tmp_path)
-    _, examples, tokenizer = prepare(recipe)
-    items = [each.item for each in choose_examples(examples, 32)]
-    prompts = build_encoder(tokenizer, recipe.prompt).encode(items)
+    label_sets, examples, tokenizer = prepare(recipe)
+    chosen = choose_examples(examples, 32)
+    prompts = build_encoder(tokenizer, recipe.prompt, label_sets).encode(chosen)
     assert measured.prompt_tokens == sum(len(prompt.token_ids) for prompt in prompts)
     assert len(measured.epoch_s) == len(measured.epoch_cpu_s) == 2
     assert min(measured.epoch_s + measured.epoch_cpu_s) > 0.0

@@ -14,6 +14,7 @@ from contract.manifest import (
     MANIFEST_NAME,
     WEIGHTS_NAME,
     CheckpointError,
+    Manifest,
     Task,
     check_labels_agree,
     hash_file,
@@ -100,6 +101,15 @@ def test_a_manifest_that_names_no_files_takes_on_those_beside_it(checkpoint: Pat
         (checkpoint / "tokenizer.json").write_text(text)
         found.add(read_manifest(checkpoint).fingerprint)
     assert len(found) == 2
+
+
+def test_an_instruction_names_another_model_and_none_changes_no_name() -> None:
+    plain = make_manifest(tasks=[make_task()])
+    fields = plain.model_dump(mode="json")
+    del fields["tasks"][0]["label_set"]["instruction"]  # as a release before would have it
+    assert Manifest.model_validate(fields).fingerprint == plain.fingerprint == "b437d30a9997"
+    own = TIMSS.model_copy(update={"instruction": "Which class?"})
+    assert make_manifest(tasks=[make_task(own)]).fingerprint != plain.fingerprint
 
 
 def test_missing_files_are_named(checkpoint: Path) -> None:

@@ -61,6 +61,35 @@ def test_prompts_are_as_they_were_trained(
     assert encode(item, version) == (expected, False)
 
 
+def test_an_instruction_of_ones_own_stands_in_place_of_ours() -> None:
+    tokenizer: Any = CharacterTokenizer()
+    own = "Which class has this parcel complaint?"
+
+    def encode_own(item: AnyInput, version: PromptVersion, instruction: str) -> str:
+        encoder = PromptEncoder(
+            tokenizer,
+            version=version,
+            max_tokens=200,
+            window=ContextWindow(),
+            instruction=instruction,
+        )
+        return str(tokenizer.decode(encoder.encode([item])[0].token_ids))
+
+    assert encode_own(PROBLEM, "instruct-1", own) == f"<user>{own}\n{PROBLEM.text}<reply>"
+    assert encode_own(TURN, "instruct-1", own).startswith(f"<user>{own}\n上文 老师：")
+    for item, version in ((PROBLEM, "instruct-1"), (TURN, "instruct-1"), (PROBLEM, "compact-1")):
+        assert encode_own(item, version, "") == encode(item, version)[0]
+    assert encode_own(PROBLEM, "compact-1", own) == encode(PROBLEM)[0]
+    assert format_message(PROBLEM, "instruct-1", ContextWindow(), own) == f"{own}\n{PROBLEM.text}"
+
+
+def test_an_instruction_that_leaves_no_room_is_refused() -> None:
+    options: Any = {"version": "instruct-1", "max_tokens": 64, "window": ContextWindow()}
+    with pytest.raises(ValueError, match="leaves 1 tokens for text"):
+        PromptEncoder(CharacterTokenizer(), **options, instruction="x" * 60)
+    PromptEncoder(CharacterTokenizer(), **options, instruction="x" * 45)
+
+
 def test_window_limits_the_context() -> None:
     text, _ = encode(TURN, window=ContextWindow(2, 0))
     assert text == "<user>生：嗯\n师：一共几支？\n本句生：八支。<reply>"

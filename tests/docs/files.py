@@ -12,8 +12,8 @@ READERS_OWN = frozenset({
     "DIR", "labelled", "lesson.csv", "lesson.irf.jsonl", "lesson.xlsx", "lessons", "more.xlsx",
     "problems.xlsx", "review.xlsx", "my.csv", "my.yaml", "path/to/checkpoint",
     "build/checkpoints/talk", "build/talk/label-set.yaml", "build/talk/recipe.yaml",
-    "build/talk/work", "next.xlsx", "pool.csv",
-    "path/to/new-checkpoint", "problems.csv", "sentences.csv", "secrets/api-keys",
+    "build/talk/work", "dev.csv", "next.xlsx", "owner/name", "pool.csv",
+    "path/to/new-checkpoint", "problems.csv", "sentences.csv", "secrets/api-keys", "test.csv",
 })  # fmt: skip
 """Names in examples that stand for a file of whoever reads."""
 _IN_REPOSITORY = re.compile(

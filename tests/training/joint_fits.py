@@ -18,9 +18,11 @@ from safetensors.torch import save_file
 from contract.labels import BUILT_IN, IRF, TIMSS
 from training.data.examples import read_examples
 from training.fit import fit
+from training.fitting import single_run
 from training.fitting.processes import is_first
+from training.fitting.single_run import NotFirstError
 from training.fitting.trainer import CollapseTrainer
-from training.models.model import load_tokenizer
+from training.models.model import load_classifier, load_tokenizer
 from training.recipe.recipe import TrainRecipe
 
 compute_loss, log = CollapseTrainer.compute_loss, CollapseTrainer.log
@@ -42,10 +44,27 @@ def fit_recipe(path: Path, work: Path) -> None:
         logged.append(logs),
     )[0]
     tokenizer = load_tokenizer(recipe.backbone)
-    model = fit(recipe, examples, [TIMSS, IRF], tokenizer, run_folder=work / path.stem)
+    watch_loading(work / path.stem)
+    try:
+        model = fit(recipe, examples, [TIMSS, IRF], tokenizer, run_folder=work / path.stem)
+    except NotFirstError:
+        assert not is_first() and recipe.trainer.get("fsdp")
+        return
     if is_first():
         save_file(model.state_dict(), work / f"{path.stem}.safetensors")
         (work / f"{path.stem}.json").write_text(json.dumps(logged))
+
+
+def watch_loading(run: Path) -> None:
+    """Write down how many weights of the backbone this process loads, in RUN.loaded-RANK."""
+
+    def load(*arguments: Any) -> Any:
+        model: Any = load_classifier(*arguments)
+        loaded = sum(int(weight.count_nonzero()) for weight in model.model.parameters())
+        run.with_suffix(f".loaded-{os.environ.get('RANK', '0')}").write_text(str(loaded))
+        return model
+
+    single_run.load_classifier = load
 
 
 def allow_sharding_on_cpu() -> None:

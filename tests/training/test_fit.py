@@ -49,7 +49,7 @@ def run(recipe: TrainRecipe, folder: Path) -> PreTrainedModel:
 def measure_hits(recipe: TrainRecipe, model: PreTrainedModel) -> float:
     """Share of training examples that the exported linear scores answer rightly."""
     examples, tokenizer = read(recipe), load_tokenizer(recipe.backbone)
-    prompts = build_encoder(tokenizer, recipe.prompt).encode([e.item for e in examples])
+    prompts = build_encoder(tokenizer, recipe.prompt, [TIMSS, IRF]).encode(examples)
     scores = predict_scores(model, prompts, tokenizer.pad_token_id)
     blocks = {"timss": slice(0, 7), "irf": slice(7, 15)}
     hits = [
@@ -129,7 +129,7 @@ def test_collapse_is_measured_at_the_start_and_after_each_epoch(
     ]
     chosen = [e for e in choose_sample(read(recipe), recipe.optimisation.seed) if e.task == "irf"]
     tokenizer = load_tokenizer(recipe.backbone)
-    prompts = build_encoder(tokenizer, recipe.prompt).encode([e.item for e in chosen])
+    prompts = build_encoder(tokenizer, recipe.prompt, [IRF]).encode(chosen)
     expected = measure_collapse(
         predict_features(model, prompts, tokenizer.pad_token_id),
         np.array([example.label for example in chosen]),
@@ -204,8 +204,8 @@ def test_validation_is_macro_recall_under_a_uniform_prior(
     validation = Validation(recipe, held_back, rare, [TIMSS, IRF], tokenizer)
     measured = validation.measure(model)
 
-    items = [e.item for e in held_back if e.task == "timss"]
-    prompts = build_encoder(tokenizer, recipe.prompt).encode(items)
+    problems = [e for e in held_back if e.task == "timss"]
+    prompts = build_encoder(tokenizer, recipe.prompt, [TIMSS]).encode(problems)
     head = find_head(model).detach()
     scores = predict_scores(model, prompts, tokenizer.pad_token_id)[:, :7]
     if loss == "cosine":

@@ -55,7 +55,7 @@ def run(recipe: TrainRecipe, folder: Path) -> dict[str, Tensor]:
 def watch_runs(patch: pytest.MonkeyPatch, recipe: TrainRecipe) -> list[Run]:
     runs: list[Run] = []
     tokenizer, texts = load_tokenizer(recipe.backbone), read_support(recipe).unlabelled
-    prompts = build_encoder(tokenizer, recipe.prompt).encode([text.item for text in texts])
+    prompts = build_encoder(tokenizer, recipe.prompt, [TIMSS]).encode(texts)
 
     def watch(*arguments: Any, seed: int) -> Any:
         model = fine_tune(*arguments, seed=seed)

@@ -101,7 +101,7 @@ def test_a_model_learns_from_what_a_student_fitted_by_itself_would_answer(
     )
     tokenizer, support = load_tokenizer(recipe.backbone), read_support(recipe)
     model = fit(student, read(student), [TIMSS], tokenizer, run_folder=tmp_path / "student")
-    prompts = build_encoder(tokenizer, recipe.prompt).encode([e.item for e in support.unlabelled])
+    prompts = build_encoder(tokenizer, recipe.prompt, [TIMSS]).encode(support.unlabelled)
     alone = predict_scores(model, prompts, tokenizer.pad_token_id)
     assert seen[2][1][1]["timss"] == pytest.approx(alone, abs=1e-6)
     assert np.abs(seen[2][1][0]["timss"] - alone).max() > 1e-3  # another seed, another student

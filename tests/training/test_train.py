@@ -21,7 +21,7 @@ from engine.graph_check import check_graph
 from tests.training.tiny import make_recipe, write_lines
 from training.__main__ import main
 from training.checkpoints.export import export_checkpoint
-from training.data.batches import TrainingExamples, build_encoder
+from training.data.batches import ExampleEncoder, TrainingExamples, build_encoder
 from training.data.examples import read_examples
 from training.errors import BadInput
 from training.evaluation.baseline import measure_baseline
@@ -108,10 +108,8 @@ def test_it_has_learned(workplace: Path, checkpoint: Path) -> None:
     examples = read_examples(recipe.sources, BUILT_IN, folds=2)
     manifest = read_manifest(checkpoint)
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
-    encoder = build_encoder(load_tokenizer(str(checkpoint)), recipe.prompt)
-    scores = predict_scores(
-        model.eval(), encoder.encode([e.item for e in examples]), model.config.pad_token_id
-    )
+    encoder = build_encoder(load_tokenizer(str(checkpoint)), recipe.prompt, [TIMSS, IRF])
+    scores = predict_scores(model.eval(), encoder.encode(examples), model.config.pad_token_id)
     hits = [
         scores[i, list(manifest.task(e.task).rows)].argmax() == e.label
         for i, e in enumerate(examples)
@@ -227,12 +225,12 @@ def test_a_loss_that_is_no_number_stops_with_the_examples(
 
 def test_training_examples_depend_on_seed_and_epoch_alone(workplace: Path) -> None:
     recipe = make_recipe(workplace, augmentation={"drop_tokens": 0.5, "perturb_numbers": 1.0})
-    _, examples, tokenizer = prepare(recipe)
+    label_sets, examples, tokenizer = prepare(recipe)
 
     def read(epoch: int) -> list[list[int]]:
         dataset = TrainingExamples(
             examples,
-            build_encoder(tokenizer, recipe.prompt),
+            build_encoder(tokenizer, recipe.prompt, label_sets),
             recipe.augmentation,
             0,
             [np.ones(1)] * len(examples),
@@ -241,7 +239,7 @@ def test_training_examples_depend_on_seed_and_epoch_alone(workplace: Path) -> No
         return [dataset[index]["token_ids"] for index in range(len(dataset))]
 
     assert read(0) == read(0) != read(1)
-    whole = build_encoder(tokenizer, recipe.prompt).encode([e.item for e in examples])
+    whole = build_encoder(tokenizer, recipe.prompt, label_sets).encode(examples)
     for changed, prompt in zip(read(0), whole, strict=True):
         assert (changed[0], changed[-1]) == (prompt.token_ids[0], prompt.token_ids[-1])
     shares = [len(c) / len(p.token_ids) for c, p in zip(read(0), whole, strict=True)]
@@ -252,9 +250,10 @@ def test_control_tokens_of_the_template_are_never_dropped(workplace: Path) -> No
     recipe = make_recipe(workplace, augmentation={"drop_tokens": 0.99})
     _, examples, tokenizer = prepare(recipe)
     frame = Frame((7, 8, 9), (5, 6))
-    encoder = PromptEncoder(
+    plain = PromptEncoder(
         tokenizer, version="compact-1", max_tokens=64, window=ContextWindow(), frame=frame
     )
+    encoder = ExampleEncoder(dict.fromkeys(BUILT_IN, plain))
     targets = [np.ones(1)] * len(examples)
     dataset = TrainingExamples(examples, encoder, recipe.augmentation, 0, targets)
     for index in range(len(dataset)):

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from contract.inputs import AnyInput
+from contract.labels import LabelSet
 from contract.manifest import (
     GRAPH_NAME,
     WEIGHTS_NAME,
@@ -46,14 +46,15 @@ def export_checkpoint(
         staging.mkdir(parents=True)
         _save_model(model, tokenizer, staging, getattr(torch, recipe.export_dtype))
         graph = _add_graph(staging)
-        prompts = _choose_prompts(recipe, tokenizer, examples)
+        label_sets = [task.label_set for task in tasks]
+        prompts = _choose_prompts(recipe, tokenizer, examples, label_sets)
         manifest = Manifest(
             name=recipe.name,
             created=datetime.date.today().isoformat(),
             base_model=Path(recipe.backbone).name,
             tasks=tuple(tasks),
             losses=recipe.loss.model_dump(mode="json"),
-            data_sha256=fingerprint_sources([*recipe.sources, *recipe.support]),
+            data_sha256=fingerprint_sources(recipe.files),
             weights_sha256=hash_file(staging / WEIGHTS_NAME),
             graph_sha256=graph,
             files_sha256=hash_deciding_files(staging),
@@ -98,12 +99,44 @@ def describe_measurement(recipe: TrainRecipe, manifest: Manifest) -> str:
     """
     evaluations = [each for task in manifest.tasks for each in task.evaluation.values()]
     grouped = all(each.get("intervals_resample") == "groups" for each in evaluations)
+    measured_on = evaluations[0].get("measured_on", "") if evaluations else ""
+    source = describe_source(recipe, measured_on or recipe.measured_on, grouped)
+    tested = {name: None for each in evaluations for name in each.get("test", {}).get("files", {})}
+    if not tested:
+        return source
+    return (
+        f"{source} Rows that say `test` are of {', '.join(tested)}, answered by this checkpoint as "
+        "it is: nothing was learned from these items or set by them."
+    )
+
+
+def describe_source(recipe: TrainRecipe, measured_on: str, grouped: bool) -> str:
+    """Where the answers come from that were measured and that set the calibration.
+
+    `measured_on` is as in `TrainRecipe.measured_on`; `grouped` says whether items that share
+    text were kept together.
+    """
+    if measured_on == "dev":
+        files = ", ".join(dict.fromkeys(each.path.name for each in recipe.dev))
+        resampled = "groups of items that share text" if grouped else "items"
+        return (
+            f"{files}, which the weights here were not trained on, answered by this very model. "
+            "Temperature, biases and thresholds come from these answers; what is stated was "
+            f"measured on items that set none of them. Intervals resample {resampled}. One seed."
+        )
     dealt = (
         "items that share text were kept in one fold, and intervals resample such groups"
         if grouped
         else "items were dealt at random, so a model may have seen the neighbours of a turn that "
         "it was tested on: figures of dialogue turns are likely too high"
     )
+    if measured_on == "one fold":
+        return (
+            f"One of {recipe.evaluation.folds} parts of the training data, stratified by class: "
+            "answered by a model that was trained on the others. In dealing the parts, "
+            f"{dealt}. The weights here were then trained on all items; temperature, biases and "
+            "thresholds come from the held-out answers of the model before. One seed."
+        )
     return (
         f"{recipe.evaluation.folds}-fold cross-validation on the training data, stratified "
         "by class: each item was answered by a model that had not seen it. In dealing the folds, "
@@ -141,15 +174,18 @@ def _add_graph(folder: Path) -> str | None:
 
 
 def _choose_prompts(
-    recipe: TrainRecipe, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+    recipe: TrainRecipe,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
 ) -> list[Prompt]:
     """The longest prompts and an even sample of the others, dialogues in both modes."""
-    items: list[AnyInput] = []
+    views: list[Example] = []
     for example in examples:
-        items.append(example.item)
+        views.append(example)
         if strip_following(example.item) != example.item:
-            items.append(strip_following(example.item))
-    prompts = build_encoder(tokenizer, recipe.prompt).encode(items)
+            views.append(example._replace(item=strip_following(example.item)))
+    prompts = build_encoder(tokenizer, recipe.prompt, label_sets).encode(views)
     prompts.sort(key=lambda prompt: -len(prompt.token_ids))
     wanted = min(recipe.evaluation.parity_items, len(prompts))
     longest = wanted // 10

@@ -67,6 +67,7 @@ def score_modes(
         max_tokens=head.max_tokens,
         window=head.window,
         frame=head.frame,
+        instruction=head.label_set.instruction,
     )
     seen = {"retrospective": list(items), "live": [strip_following(item) for item in items]}
     return {

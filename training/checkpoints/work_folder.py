@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from contract.manifest import hash_file
-from training.data.examples import fingerprint_sources
+from training.data.examples import fingerprint_sources, identify_label_set, read_label_set
 from training.errors import BadInput
 from training.files import write_text
 from training.fitting.collapse_history import FILE_NAME as COLLAPSE_NAME
@@ -29,7 +29,8 @@ _SHOWN = 5  # differences of two runs; the message stays readable
 _WITHOUT_EFFECT = {
     "name": True, "output": True, "work": True, "card": True, "export_dtype": True,
     "report_to": True, "label_sets": True, "sources": {"__all__": {"path"}},
-    "support": {"__all__": {"path"}}, "evaluation": {"coverage", "parity_items"},
+    "support": {"__all__": {"path"}}, "dev": {"__all__": {"path"}}, "test": True,
+    "evaluation": {"coverage", "parity_items"},
 }  # fmt: skip
 """What may change without changing a trained model; data are told by their sha256."""
 
@@ -129,10 +130,17 @@ def _fingerprint(recipe: TrainRecipe) -> dict[str, str]:
     """File → sha256 of data, label sets and, where it lies in a folder, the backbone."""
     backbone = sorted(Path(recipe.backbone).glob("*.safetensors"))
     try:
-        return fingerprint_sources([*recipe.sources, *recipe.support]) | {
-            f"{path.parent.name}/{path.name}": hash_file(path)
-            for path in [*recipe.label_sets, *backbone]
-        }
+        words = recipe.head.init == "label-words"
+        return (
+            fingerprint_sources([*recipe.files, *recipe.dev])
+            | {
+                f"{path.parent.name}/{path.name}": identify_label_set(
+                    read_label_set(path), words=words
+                )
+                for path in recipe.label_sets
+            }
+            | {f"{path.parent.name}/{path.name}": hash_file(path) for path in backbone}
+        )
     except OSError as error:
         raise BadInput(f"{error.filename}: cannot be read: {error.strerror}") from error
 

@@ -11,18 +11,58 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from contract.prompts import PromptEncoder
+from contract.labels import LabelSet
+from contract.prompts import Frame, Prompt, PromptEncoder
 from training.data.examples import Example, augment
+from training.errors import BadInput
 from training.recipe.recipe import AugmentationRecipe, PromptRecipe
 
 _LENGTH_STEP = 8  # lengths are rounded up to it: fewer shapes for the compiler
 
 
-def build_encoder(tokenizer: PreTrainedTokenizerBase, recipe: PromptRecipe) -> PromptEncoder:
-    """The contract's prompt encoder for a recipe."""
-    return PromptEncoder(
-        tokenizer, version=recipe.version, max_tokens=recipe.max_tokens, window=recipe.window
-    )
+class ExampleEncoder:
+    """The contract's prompt encoder of each task: they differ in what they tell the model."""
+
+    def __init__(self, encoders: Mapping[str, PromptEncoder]) -> None:
+        self._encoders = encoders
+        self.frame: Frame = next(iter(encoders.values())).frame
+
+    def encode(self, examples: Sequence[Example]) -> list[Prompt]:
+        """Return a prompt for each example, in order."""
+        places: dict[str, list[int]] = {}
+        for place, example in enumerate(examples):
+            places.setdefault(example.task, []).append(place)
+        prompts: dict[int, Prompt] = {}
+        for task, own in places.items():
+            encoded = self._encoders[task].encode([examples[place].item for place in own])
+            prompts |= zip(own, encoded, strict=True)
+        return [prompts[place] for place in range(len(examples))]
+
+
+def build_encoder(
+    tokenizer: PreTrainedTokenizerBase, recipe: PromptRecipe, label_sets: Sequence[LabelSet]
+) -> ExampleEncoder:
+    """The encoder of a recipe for the tasks of the label sets.
+
+    Raises BadInput when template and instruction leave no room for text, or the template loses
+    the message.
+    """
+    encoders: dict[str, PromptEncoder] = {}
+    for label_set in label_sets:
+        try:
+            encoders[label_set.task] = PromptEncoder(
+                tokenizer,
+                version=recipe.version,
+                max_tokens=recipe.max_tokens,
+                window=recipe.window,
+                instruction=label_set.instruction,
+            )
+        except ValueError as error:
+            raise BadInput(
+                f"prompt of task {label_set.task!r}: {error}; raise prompt.max_tokens, shorten "
+                "the instruction, or take another backbone"
+            ) from error
+    return ExampleEncoder(encoders)
 
 
 class TrainingExamples(Dataset[dict[str, Any]]):
@@ -36,7 +76,7 @@ class TrainingExamples(Dataset[dict[str, Any]]):
     def __init__(
         self,
         examples: Sequence[Example],
-        encoder: PromptEncoder,
+        encoder: ExampleEncoder,
         augmentation: AugmentationRecipe,
         seed: int,
         targets: Sequence[NDArray[np.float64]],
@@ -47,7 +87,7 @@ class TrainingExamples(Dataset[dict[str, Any]]):
         self._augmentation = augmentation
         self._seed = seed
         self._epoch = 0
-        prompts = encoder.encode([example.item for example in examples])
+        prompts = encoder.encode(examples)
         self.lengths = [len(prompt.token_ids) for prompt in prompts]
 
     def set_epoch(self, epoch: int) -> None:
@@ -61,7 +101,7 @@ class TrainingExamples(Dataset[dict[str, Any]]):
         example = self._examples[index % len(self)]
         rng = random.Random(f"{self._seed}/{self._epoch}/{index}")
         item = augment(example.item, self._augmentation, rng)
-        token_ids = self._encoder.encode([item])[0].token_ids
+        token_ids = self._encoder.encode([example._replace(item=item)])[0].token_ids
         # Never of the template: its control tokens say where the message begins and ends.
         first, last = len(self._encoder.frame.before), -len(self._encoder.frame.after)
         share = self._augmentation.drop_tokens

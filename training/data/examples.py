@@ -1,5 +1,7 @@
 """Labelled examples: reading, checking, and their random changes in training."""
 
+import hashlib
+import json
 import random
 import re
 from collections import Counter
@@ -27,6 +29,7 @@ _OWN_KINDS = {
 
 
 MODES = ("retrospective", "live")
+_SHOWN = 3  # faults of a label set; the message stays readable
 UNLABELLED = -1
 """Label of an example that only a teacher can label."""
 
@@ -54,8 +57,26 @@ def read_label_set(path: Path) -> LabelSet:
     """Read a label set of one's own; BadInput names what is wrong with it."""
     try:
         return LabelSet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        raise BadInput(f"{path}: not a label set: {error}") from error
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'label set'}: {each['msg']}"
+            for each in error.errors()[:_SHOWN]
+        )
+        raise BadInput(f"{path}: not a label set: {reasons}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: not a label set: {' '.join(str(error).split())}") from error
+
+
+def identify_label_set(label_set: LabelSet, *, words: bool) -> str:
+    """The sha256 of what training learns from a label set: not of names, groups and definitions,
+    which are for people and may be filled in later, but for `words`, where the head starts
+    from the names."""
+    labels = [
+        [each.id, each.data_label, *([each.name_zh, each.name_en] if words else [])]
+        for each in label_set.labels
+    ]
+    decisive = [label_set.task, label_set.kind, label_set.instruction, labels]
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 
 def read_examples(
@@ -71,7 +92,7 @@ def read_examples(
             known = ", ".join(label_sets)
             raise BadInput(f"{source.path}: no label set {source.task!r}; there are: {known}")
         examples += _read_source(source, label_sets[source.task])
-    _check_class_sizes(examples, label_sets, folds)
+    _check_class_sizes(examples, sources, label_sets, folds)
     return examples
 
 
@@ -139,23 +160,34 @@ def _read_source(source: LabelledFile, label_set: LabelSet) -> Iterator[Example]
         if record.data_label is not None and record.data_label not in indices:
             raise BadInput(
                 f"{record.place}: unknown label {record.data_label!r}; "
-                f"the label set {label_set.task!r} has: {', '.join(indices)}"
+                f"the label set {label_set.task!r} has: {', '.join(indices)}; mend the row, or "
+                "add the label to the set"
             )
         label = UNLABELLED if record.data_label is None else indices[record.data_label]
         yield Example(record.id, label_set.task, record.item, label, source.path.name, record.line)
 
 
 def _check_class_sizes(
-    examples: Sequence[Example], label_sets: Mapping[str, LabelSet], folds: int
+    examples: Sequence[Example],
+    sources: Sequence[LabelledFile],
+    label_sets: Mapping[str, LabelSet],
+    folds: int,
 ) -> None:
     counts = Counter((example.task, example.label) for example in examples)
-    for task in sorted({example.task for example in examples}):
+    for task in sorted({source.task for source in sources}):
+        files = ", ".join(str(source.path) for source in sources if source.task == task)
         for index, label in enumerate(label_sets[task].labels):
-            if counts[task, index] < folds:
-                raise BadInput(
-                    f"class {label.id!r} of {task!r} has {counts[task, index]} examples, fewer "
-                    f"than the {folds} folds; add examples or lower evaluation.folds"
-                )
+            if counts[task, index] >= folds:
+                continue
+            found = f"{files}: class {label.id!r} of {task!r} has {counts[task, index]} examples"
+            if folds > 1:
+                found += f", fewer than the {folds} folds"
+            remedy = (
+                "add examples or lower evaluation.folds"
+                if counts[task, index]
+                else "add examples, or take it out of the label set"
+            )
+            raise BadInput(f"{found}; {remedy}")
 
 
 def assign_rows(label_sets: Sequence[LabelSet]) -> dict[str, list[int]]:

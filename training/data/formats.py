@@ -4,7 +4,8 @@
 - `dialogid`: JSON lines `{"text", "label"}`, sentences of a teacher without context.
 - `math-problems`: JSON lines `{"text", "source"}` without labels; sources that end in
   `-analysis` are worked answers, no problems, and left out.
-- `conversation`: JSON lines `{"conversation": [{"role", "content"}, …], "label"}`. A problem is
+- `conversation`: JSON lines `{"conversation": [{"role", "content"}, …], "label"}`, the form of
+  NCAL's `train_example.json`. A problem is
   the last `user` message. In a dialogue every message is a turn (`user` is the student,
   `assistant` the teacher), and the last one is labelled.
 - `csv`: a header and a record a line. Problems have the columns `text` and `label`. Dialogues
@@ -12,6 +13,8 @@
   is context only. A column `id` is optional.
 - `table`: a file of any form that `tables` reads; its columns are recognised, or named in the
   recipe (`training.data.own_tables`).
+
+Where JSON lines are read, one array of the same objects is read too.
 """
 
 import csv
@@ -24,6 +27,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from contract.inputs import AnyInput, DialogueTurn, Kind, Problem, Turn
+from tables.errors import FileError
+from tables.json_rows import JsonTable
 from training.data.own_tables import read_table
 from training.data.records import Record, explain, place_turn, validate
 from training.errors import BadInput
@@ -47,15 +52,10 @@ _NO_LABEL = object()  # None would be a label that was forgotten
 def _read_json_lines(
     path: Path, parse: Callable[[dict[str, Any]], _Parsed | None]
 ) -> Iterator[Record]:
-    # split("\n"), not splitlines(): a text may hold other line separators.
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, content in _read_objects(path):
         place = f"{path}:{number}"
         try:
-            parsed = parse(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{place}: not JSON: {error}") from error
+            parsed = parse(content)
         except ValidationError as error:
             raise explain(place, error) from error
         except KeyError as error:
@@ -67,6 +67,26 @@ def _read_json_lines(
         record_id, item, data_label = parsed
         label = None if data_label is _NO_LABEL else str(data_label)
         yield Record(place, record_id or str(number), item, label, number)
+
+
+def _read_objects(path: Path) -> Iterator[tuple[int, Any]]:
+    """Line and value of each record, of JSON lines or of one array."""
+    text = _read_text(path)
+    if text.lstrip().startswith("["):
+        try:
+            for row in JsonTable.open(path, "json").rows():
+                yield row.line, row.values
+        except FileError as error:
+            raise BadInput(str(error)) from error
+        return
+    # split("\n"), not splitlines(): a text may hold other line separators.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path}:{number}: not JSON: {error}") from error
 
 
 def _parse_tmwpl(record: dict[str, Any]) -> _Parsed:

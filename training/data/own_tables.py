@@ -5,12 +5,13 @@ Which column is what is recognised (`tables.layouts`) as far as the recipe does 
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from contract.inputs import Kind, Problem, Turn
 from tables.dialogues import expand_dialogues
 from tables.errors import FileError
-from tables.files import open_table
+from tables.files import SUFFIXES, open_table
 from tables.layouts import ColumnMapping, recognise_layout
 from tables.speakers import assign_speakers
 from tables.table import Row, Table, spell
@@ -27,6 +28,8 @@ class OwnTable(NamedTuple):
     table: Table
     columns: ColumnMapping
     rows: list[Row]
+    is_expanded: bool = False
+    """Whether a row of the file is several turns: then the columns are not the file's own."""
 
 
 def open_own_table(source: LabelledFile) -> OwnTable:
@@ -35,10 +38,36 @@ def open_own_table(source: LabelledFile) -> OwnTable:
         table = open_table(source.path)
         sample = [row.cells for row in itertools.islice(table.rows(), _SAMPLE)]
         columns = _apply(source, recognise_layout(table.header, sample), table)
-        table, columns = expand_dialogues(table, columns)
-        return OwnTable(table, columns, list(table.rows()))
+        expanded, columns = expand_dialogues(table, columns)
+        return OwnTable(expanded, columns, list(expanded.rows()), expanded is not table)
     except FileError as error:
         raise BadInput(str(error)) from error
+
+
+def find_conversations(path: Path) -> Kind | None:
+    """The kind of input in a JSON file of `{"conversation": [message, …], "label"}`.
+
+    Messages that a teacher and a student exchange are a dialogue, one message is a problem. None
+    for a file of another form; BadInput for one that cannot be read.
+    """
+    try:
+        if SUFFIXES.get(path.suffix.lower()) not in ("json", "jsonl"):
+            return None
+        table = open_table(path)
+        if "conversation" not in table.header:
+            return None
+        rows = itertools.islice(table.rows(), _SAMPLE)
+        sample = [row.values.get("conversation") for row in rows]
+    except FileError as error:
+        raise BadInput(str(error)) from error
+    counts = [
+        sum(1 for each in messages if isinstance(each, dict) and each.get("role") != "system")
+        for messages in sample
+        if isinstance(messages, list)
+    ]
+    if not counts:
+        return None
+    return "dialogue-turn" if max(counts) > 1 else "problem"
 
 
 def read_table(source: LabelledFile, kind: Kind) -> Iterator[Record]:

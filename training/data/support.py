@@ -25,9 +25,9 @@ class Support(NamedTuple):
 
 
 def read_support(recipe: TrainRecipe) -> Support:
-    """Read the support of a recipe, less every text that also stands in a labelled source.
+    """Read the support of a recipe, less every text that also stands in a source, dev or test.
 
-    Leaving those out keeps cross-validation clean, whichever fold is held out. Raises
+    Leaving those out keeps what is measured clean, whichever fold is held out. Raises
     BadInput as `read_examples` does.
     """
     if not recipe.support:
@@ -35,7 +35,7 @@ def read_support(recipe: TrainRecipe) -> Support:
     known = read_label_sets(recipe.label_sets)
     judged = {
         normalize_text(example.item.text)
-        for example in read_examples(recipe.sources, known, folds=1)
+        for example in read_examples([*recipe.sources, *recipe.dev, *recipe.test], known, folds=0)
     }
     examples = [
         example

@@ -1,13 +1,13 @@
 """Cross-validation: scores for every example by a model that never saw it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
 from training.checkpoints.work_folder import claim_work
@@ -28,7 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class HeldOut(NamedTuple):
-    """Out-of-fold scores of one task in one mode, and the true labels (n,).
+    """Scores of one task in one mode by a model that never saw the item; the true labels (n,).
 
     `logits` (n, K) are raw but for the correction to a uniform prior where the loss needs
     one; `uncorrected` (n, K) are without it. `folds` (n,) names the fold in which the item
@@ -103,24 +103,41 @@ def fold_file(recipe: TrainRecipe, fold: int) -> Path:
 
 
 def read_held_out(
-    recipe: TrainRecipe, examples: Sequence[Example], label_sets: Sequence[LabelSet]
+    recipe: TrainRecipe,
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    folds: Sequence[int] | None = None,
 ) -> dict[str, dict[str, HeldOut]]:
-    """What `crossvalidate` returns, from kept folds; BadInput if one is missing or not theirs."""
+    """What `crossvalidate` returns, from kept folds; BadInput if one is missing or not theirs.
+
+    Of `folds` alone where they are named: then only the examples held out there have scores.
+    """
     numbers = deal_examples(recipe, examples)
+    files = {fold: fold_file(recipe, fold) for fold in folds or range(recipe.evaluation.folds)}
+    return read_parts(files, numbers, examples, label_sets)
+
+
+def read_parts(
+    files: Mapping[int, Path],
+    numbers: NDArray[np.int64],
+    examples: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+) -> dict[str, dict[str, HeldOut]]:
+    """Put kept scores together: a file for each number that examples (n,) have."""
     width = sum(len(labels.labels) for labels in label_sets)
     scores = {mode: np.empty((len(examples), width), dtype=np.float32) for mode in MODES}
     shifts = np.zeros((len(examples), width), dtype=np.float32)
-    for fold in range(recipe.evaluation.folds):
-        arrays, inside = read_arrays(fold_file(recipe, fold)), numbers == fold
+    for number, path in files.items():
+        arrays, inside = read_arrays(path), numbers == number
         if any(arrays[mode].shape != (inside.sum(), width) for mode in MODES):
             raise BadInput(
-                f"{fold_file(recipe, fold)}: holds {len(arrays[MODES[0]])} items, not the "
+                f"{path}: holds {len(arrays[MODES[0]])} items, not the "
                 f"{inside.sum()} of this recipe and its data; remove it to train the fold anew"
             )
         for mode in MODES:
             scores[mode][inside] = arrays[mode]
         shifts[inside] = arrays["shift"]
-    return _split_tasks(examples, label_sets, scores, shifts, numbers)
+    return _split_tasks(examples, label_sets, scores, shifts, numbers, list(files))
 
 
 def _train_fold(
@@ -136,15 +153,29 @@ def _train_fold(
     run_folder = recipe.work / f"fold-{fold}"
     model = fit(recipe, training, label_sets, tokenizer, run_folder=run_folder, support=support)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    encoder = build_encoder(tokenizer, recipe.prompt)
-    items = [example.item for example in held_out]
-    features = predict_features(model, encoder.encode(items), tokenizer.pad_token_id)
+    scores = score_held_out(recipe, model, training, held_out, label_sets, tokenizer, support)
+    return scores | {"seconds": np.array(seconds), "cpu_seconds": np.array(cpu_seconds)}
+
+
+def score_held_out(
+    recipe: TrainRecipe,
+    model: PreTrainedModel,
+    training: Sequence[Example],
+    held_out: Sequence[Example],
+    label_sets: Sequence[LabelSet],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support,
+) -> Arrays:
+    """What `fold_file` holds but for the seconds, of examples that the model never saw."""
+    encoder = build_encoder(tokenizer, recipe.prompt, label_sets)
+    features = predict_features(model, encoder.encode(held_out), tokenizer.pad_token_id)
     head = read_head(model).numpy()  # (rows, hidden)
     retrospective = features @ head.T
     live = retrospective.copy()
-    turns = [i for i, item in enumerate(items) if strip_following(item) != item]
+    stripped = [each._replace(item=strip_following(each.item)) for each in held_out]
+    turns = [i for i, each in enumerate(stripped) if each != held_out[i]]
     if turns:
-        prompts = encoder.encode([strip_following(items[i]) for i in turns])
+        prompts = encoder.encode([stripped[i] for i in turns])
         live[turns] = predict_scores(model, prompts, tokenizer.pad_token_id)
     drawn = gather(recipe, training, support, label_sets, tokenizer).labelled
     return {
@@ -152,8 +183,6 @@ def _train_fold(
         "live": live,
         "shift": prior_shift(recipe, drawn, label_sets),
         "points": features @ np.linalg.qr(head.T).Q,
-        "seconds": np.array(seconds),
-        "cpu_seconds": np.array(cpu_seconds),
     }
 
 
@@ -163,12 +192,15 @@ def _split_tasks(
     scores: dict[str, NDArray[np.float32]],
     shifts: NDArray[np.float32],
     numbers: NDArray[np.int64],
+    chosen: Sequence[int],
 ) -> dict[str, dict[str, HeldOut]]:
+    scored = np.isin(numbers, chosen)
     rows = assign_rows(label_sets)
     result: dict[str, dict[str, HeldOut]] = {}
     for label_set in label_sets:
-        places = np.array([i for i, e in enumerate(examples) if e.task == label_set.task])
-        labels = np.array([examples[i].label for i in places])
+        own = [i for i, e in enumerate(examples) if e.task == label_set.task and scored[i]]
+        places = np.array(own)
+        labels = np.array([examples[i].label for i in own])
         cells = np.ix_(places, np.array(rows[label_set.task]))
         result[label_set.task] = {
             mode: HeldOut(

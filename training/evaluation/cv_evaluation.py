@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from contract.labels import LabelSet
+from training.checkpoints.export import describe_source
 from training.checkpoints.work_folder import check_work, read_collapse
 from training.data.batches import build_encoder
 from training.data.examples import (
@@ -18,20 +19,17 @@ from training.data.examples import (
     measure_prior,
     strip_following,
 )
-from training.data.recurrence import find_recurring
-from training.data.sampling import thin_out
 from training.data.support import Support
 from training.errors import BadInput
 from training.evaluation.baseline import read_baseline
-from training.evaluation.crossvalidate import HeldOut, crossvalidate, fold_file, read_held_out
-from training.evaluation.folds import find_groups
+from training.evaluation.crossvalidate import HeldOut, crossvalidate, train_folds
+from training.evaluation.judged import Judged, judge_dev, judge_folds, read_dev, score_dev
 from training.files import read_arrays, write_arrays
 from training.models.zero_shot import score_zero_shot
 from training.recipe.recipe import TrainRecipe
 from training.reporting.report import write_report
 from training.statistics.conformal import cross_fit_views
 from training.statistics.metrics import evaluate_task
-from training.statistics.probabilities import Ints
 from training.statistics.resampling import paired_intervals
 from training.statistics.scaling import fit_scaling
 
@@ -54,29 +52,62 @@ def evaluate(
     """
     crossvalidate(recipe, examples, label_sets, tokenizer, support)
     _keep_zero_shot(recipe, label_sets, examples, tokenizer)
+    return _report(recipe, label_sets, examples, judge_folds(recipe, examples, label_sets))
+
+
+def evaluate_as_asked(
+    recipe: TrainRecipe,
+    label_sets: Sequence[LabelSet],
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    support: Support,
+) -> tuple[HeldOutByTask, Evaluation]:
+    """The same for a checkpoint: on `recipe.dev` if it has one, with the final model, which must
+    be kept by then; by one fold if it has `test` alone; else by all folds."""
+    if recipe.measured_on == "cross-validation":
+        return evaluate(recipe, label_sets, examples, tokenizer, support)
+    if recipe.measured_on == "dev":
+        score_dev(recipe, examples, label_sets, tokenizer, support)
+        _keep_zero_shot(recipe, label_sets, read_dev(recipe), tokenizer)
+    else:
+        train_folds(recipe, examples, label_sets, tokenizer, support, folds=[0])
+        _keep_zero_shot(recipe, label_sets, examples, tokenizer)
     return report(recipe, label_sets, examples)
 
 
 def report(
     recipe: TrainRecipe, label_sets: Sequence[LabelSet], examples: Sequence[Example]
 ) -> tuple[HeldOutByTask, Evaluation]:
-    """The same from kept folds, without training; BadInput if one is missing."""
+    """The same from what is kept, without training; BadInput if it is missing."""
     check_work(recipe)
-    held_out = read_held_out(recipe, examples, label_sets)
+    if recipe.measured_on == "dev":
+        judged = judge_dev(recipe, examples, label_sets)
+    else:
+        folds = [0] if recipe.measured_on == "one fold" else None
+        judged = judge_folds(recipe, examples, label_sets, folds)
+    return _report(recipe, label_sets, examples, judged)
+
+
+def _report(
+    recipe: TrainRecipe,
+    label_sets: Sequence[LabelSet],
+    examples: Sequence[Example],
+    judged: Judged,
+) -> tuple[HeldOutByTask, Evaluation]:
     zero_shot = _read_zero_shot(recipe)
     rows = assign_rows(label_sets)
-    groups = find_groups(recipe, examples)
     evaluation: Evaluation = {}
     for label_set in label_sets:
-        modes = held_out[label_set.task]
-        places = next(iter(modes.values())).places
+        places = next(iter(judged.held_out[label_set.task].values())).places
         untrained = {
             mode: scores[np.ix_(places, np.array(rows[label_set.task]))]
             for mode, scores in zero_shot.items()
+            if len(scores) == len(judged.examples)
         }
-        evaluation[label_set.task] = _measure(recipe, label_set, examples, modes, untrained, groups)
-    _write(recipe, label_sets, held_out, evaluation)
-    return held_out, evaluation
+        prior = np.array(measure_prior(examples, label_set))
+        evaluation[label_set.task] = _measure(recipe, label_set, prior, judged, untrained)
+    _write(recipe, label_sets, judged, evaluation)
+    return judged.held_out, evaluation
 
 
 def summarize(task: str, modes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -103,24 +134,23 @@ def pool_modes(modes: Mapping[str, HeldOut]) -> tuple[NDArray[np.float32], NDArr
 def _measure(
     recipe: TrainRecipe,
     label_set: LabelSet,
-    examples: Sequence[Example],
-    modes: Mapping[str, HeldOut],
+    prior: NDArray[np.float64],
+    judged: Judged,
     zero_shot: Mapping[str, NDArray[np.float32]],
-    groups: Ints | None,
 ) -> dict[str, dict[str, Any]]:
+    modes = judged.held_out[label_set.task]
     first = next(iter(modes.values()))
-    prior = np.array(measure_prior(examples, label_set))
     scaling = fit_scaling(*pool_modes(modes), views=len(modes))
     calibration = cross_fit_views(
         {mode: scores.logits for mode, scores in modes.items()},
         first.labels,
         prior,
         folds=recipe.evaluation.folds,
-        places=None if groups is None else first.folds,
+        places=judged.parts[label_set.task],
         coverage=recipe.evaluation.coverage,
     )
-    recurring = _find_recurring(recipe, examples, first)
-    own = None if groups is None else groups[first.places]
+    recurring = judged.recurring[label_set.task]
+    own = None if judged.groups is None else judged.groups[first.places]
     measured = {
         mode: evaluate_task(
             calibration[mode].logits,
@@ -131,7 +161,11 @@ def _measure(
             zero_shot=zero_shot.get(mode),
             groups=own,
         )
-        | {"cross_fit": calibration[mode].figures, **scaling.describe()}
+        | {
+            "measured_on": judged.measured_on,
+            "cross_fit": calibration[mode].figures,
+            **scaling.describe(),
+        }
         for mode, scores in modes.items()
     }
     baseline = read_baseline(recipe, label_set.task, first.labels, first.folds)
@@ -147,20 +181,6 @@ def _measure(
     return measured
 
 
-def _find_recurring(
-    recipe: TrainRecipe, examples: Sequence[Example], held_out: HeldOut
-) -> NDArray[np.bool_]:
-    """Which held-out items (n,) have a text that the model of their fold was trained on."""
-    recurring = np.empty(len(held_out.places), dtype=np.bool_)
-    for fold in np.unique(held_out.folds):
-        inside = held_out.folds == fold
-        training = thin_out(recipe, [examples[i] for i in held_out.places[~inside]])
-        recurring[inside] = find_recurring(
-            [examples[i].item for i in held_out.places[inside]], [each.item for each in training]
-        )
-    return recurring
-
-
 def _keep_zero_shot(
     recipe: TrainRecipe,
     label_sets: Sequence[LabelSet],
@@ -171,13 +191,13 @@ def _keep_zero_shot(
     path = recipe.work / "zero-shot.npz"
     if path.exists():
         return
-    items = [example.item for example in examples]
-    seen = {"retrospective": items, "live": [strip_following(item) for item in items]}
+    live = [each._replace(item=strip_following(each.item)) for each in examples]
+    seen = {"retrospective": examples, "live": live}
     modes = [mode for mode in MODES if any(mode in list_modes(each) for each in label_sets)]
-    encoder = build_encoder(tokenizer, recipe.prompt)
+    encoder = build_encoder(tokenizer, recipe.prompt, label_sets)
     try:
         prompts = [prompt for mode in modes for prompt in encoder.encode(seen[mode])]
-        scores = score_zero_shot(recipe.backbone, tokenizer, label_sets, prompts)
+        scores = score_zero_shot(recipe.backbone, tokenizer, label_sets, prompts, recipe.loading)
     except BadInput as error:
         print(f"not scored before training: {error}")
         return
@@ -192,13 +212,13 @@ def _read_zero_shot(recipe: TrainRecipe) -> dict[str, NDArray[Any]]:
 def _write(
     recipe: TrainRecipe,
     label_sets: Sequence[LabelSet],
-    held_out: HeldOutByTask,
+    judged: Judged,
     evaluation: Evaluation,
 ) -> None:
     results, arrays = {}, {}
     for task, modes in evaluation.items():
         for mode, metrics in modes.items():
-            scores = held_out[task][mode]
+            scores = judged.held_out[task][mode]
             results[f"{task}/{mode}"] = metrics
             arrays[f"{task}/{mode}"] = (scores.logits, scores.labels)
     write_report(
@@ -206,17 +226,17 @@ def _write(
         results,
         arrays,
         label_sets,
-        features=_read_features(recipe, held_out),
-        collapse=read_collapse(recipe.work / "fold-0"),
+        features=_read_features(judged),
+        collapse=read_collapse(judged.run_folder),
+        note=describe_source(recipe, judged.measured_on, judged.groups is not None),
     )
 
 
-def _read_features(
-    recipe: TrainRecipe, held_out: HeldOutByTask
-) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Held-out features of the first fold, which one model saw, in the span of its head."""
-    points = read_arrays(fold_file(recipe, 0))["points"]
-    inside = {task: modes["retrospective"] for task, modes in held_out.items()}
+def _read_features(judged: Judged) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Held-out features of the first fold, or of `dev`, which one model saw, in the span of its
+    head."""
+    points = read_arrays(judged.scores)["points"]
+    inside = {task: modes["retrospective"] for task, modes in judged.held_out.items()}
     places = np.sort(np.concatenate([each.places[each.folds == 0] for each in inside.values()]))
     return {
         f"{task}/retrospective": (

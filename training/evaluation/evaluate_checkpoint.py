@@ -5,19 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from contract.manifest import Manifest, hash_file
+from contract.manifest import Manifest, Task, hash_file
 from training.checkpoints.read_checkpoint import (
     name_trained_on,
     open_checkpoint,
     read_labelled,
     score_modes,
 )
+from training.data.examples import Example
 from training.data.recurrence import find_recurring
 from training.reporting.markdown_tables import align_table, tabulate_calibration, tabulate_summary
 from training.reporting.report import write_report
 from training.statistics.conformal import measure_sets
 from training.statistics.metrics import evaluate_task
+from training.statistics.probabilities import Floats, Ints
 from training.statistics.scaling import Scaling
 
 Results = dict[str, dict[str, Any]]
@@ -45,37 +48,49 @@ def evaluate_checkpoint(
     known = read_labelled(training, format, head, folder) if training else []
     items = [example.item for example in examples]
     recurring = find_recurring(items, [each.item for each in known]) if training else None
-    labels = np.array([example.label for example in examples])
     note = _describe(manifest, data, len(items))
     if recurring is not None:
         note += f" The texts of {recurring.sum():,} of them recur in the training files."
     print(note)
+    results, arrays = measure_examples(folder, head, examples, recurring=recurring)
+    for table in (tabulate_summary(results), tabulate_calibration(results)):
+        print(f"\n{align_table(table)}", end="")
+    if output is not None:
+        write_report(output, results, arrays, [head.label_set], note=note)
+        print(f"\nreport {output / 'report.md'}")
+    return results
+
+
+def measure_examples(
+    folder: Path,
+    head: Task,
+    examples: Sequence[Example],
+    *,
+    recurring: NDArray[np.bool_] | None = None,
+    groups: Ints | None = None,
+) -> tuple[Results, dict[str, tuple[Floats, Ints]]]:
+    """Answer examples as a server would; return the metrics, and the calibrated logits (items, K)
+    and labels (items,), both by `TASK/MODE`.
+
+    `recurring` and `groups` (items,) are as `evaluate_task` takes them.
+    """
+    labels = np.array([example.label for example in examples])
     scaling = Scaling.of(head)
-    raw = score_modes(folder, head, items)
-    logits = {mode: scaling.apply(scores) for mode, scores in raw.items()}
-    results = {
-        f"{task}/{mode}": evaluate_task(
+    results: Results = {}
+    arrays = {}
+    for mode, raw in score_modes(folder, head, [example.item for example in examples]).items():
+        name, scores = f"{head.label_set.task}/{mode}", scaling.apply(raw)
+        sets = measure_sets(scores, labels, head.conformal_thresholds, head.conformal_coverage)
+        results[name] = evaluate_task(
             scores,
             labels,
             head.label_set.ids,
             np.array(head.training_prior),
             recurring=recurring,
-        )
-        | {
-            "sets": measure_sets(
-                scores, labels, head.conformal_thresholds, head.conformal_coverage
-            ),
-            **scaling.describe(),
-        }
-        for mode, scores in logits.items()
-    }
-    for table in (tabulate_summary(results), tabulate_calibration(results)):
-        print(f"\n{align_table(table)}", end="")
-    if output is not None:
-        arrays = {f"{task}/{mode}": (scores, labels) for mode, scores in logits.items()}
-        write_report(output, results, arrays, [head.label_set], note=note)
-        print(f"\nreport {output / 'report.md'}")
-    return results
+            groups=groups,
+        ) | {"sets": sets, **scaling.describe()}
+        arrays[name] = (scores, labels)
+    return results, arrays
 
 
 def _describe(manifest: Manifest, data: Sequence[Path], items: int) -> str:

@@ -48,7 +48,7 @@ class CollapseHistory(TrainerCallback):
         self._trainer = trainer
         self._file = Path(str(trainer.args.output_dir)) / FILE_NAME
         chosen = choose_sample(examples, recipe.optimisation.seed)
-        self._prompts = build_encoder(tokenizer, recipe.prompt).encode([e.item for e in chosen])
+        self._prompts = build_encoder(tokenizer, recipe.prompt, label_sets).encode(chosen)
         self._tasks = np.array([example.task for example in chosen])
         self._labels = np.array([example.label for example in chosen])
         self._rows = assign_rows(label_sets)

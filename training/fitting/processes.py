@@ -6,12 +6,17 @@ and calls the others for what needs all of them.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import (
+    disable_fsdp_ram_efficient_loading,
+    enable_fsdp_ram_efficient_loading,
+)
 
 T = TypeVar("T")
 
@@ -70,6 +75,22 @@ def call_all(function: Callable[..., T], *arguments: Any) -> T:
 def share(value: T) -> T:
     """The first process's value; every process must ask for it."""
     return _share(value, None) if dist.is_available() and dist.is_initialized() else value
+
+
+@contextmanager
+def load_in_first(is_sharded: bool) -> Iterator[None]:
+    """While weights are to be sharded, the first process of a machine alone loads them.
+
+    transformers gives the others weights without memory behind them, and accelerate, told so
+    by `fsdp_config.cpu_ram_efficient_loading`, gives each process its share of the first's.
+    """
+    if is_sharded:
+        enable_fsdp_ram_efficient_loading()
+    try:
+        yield
+    finally:
+        if is_sharded:  # a fit that is not sharded may follow
+            disable_fsdp_ram_efficient_loading()
 
 
 def leave_out_torchrun(environment: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from transformers.trainer_callback import TrainerState
 
 from contract.labels import LabelSet
-from training.data.examples import Example
+from training.data.examples import Example, identify_label_set
 from training.errors import BadInput
 from training.fitting.processes import count_processes
 from training.recipe.recipe import TrainRecipe
@@ -35,7 +35,8 @@ def describe_run(
         [path.name, path.stat().st_size, path.stat().st_mtime_ns]
         for path in sorted(backbone.glob("*.safetensors"))
     ]
-    described["label sets"] = _hash(labels.model_dump_json() for labels in label_sets)
+    words = recipe.head.init == "label-words"
+    described["label sets"] = _hash(identify_label_set(each, words=words) for each in label_sets)
     described["examples"] = _hash(
         f"{each.id} {each.task} {each.label} {each.item.model_dump_json()}" for each in examples
     )

@@ -30,15 +30,15 @@ class Validation:
         label_sets: Sequence[LabelSet],
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
-        items = [(example, example.item) for example in held_back]
-        items += [
-            (example, strip_following(item))
-            for example, item in items
-            if strip_following(item) != item
+        views = list(held_back)
+        views += [
+            example._replace(item=strip_following(example.item))
+            for example in held_back
+            if strip_following(example.item) != example.item
         ]
-        self._prompts = build_encoder(tokenizer, recipe.prompt).encode([item for _, item in items])
-        self._tasks = np.array([example.task for example, _ in items])
-        self._labels = np.array([example.label for example, _ in items])
+        self._prompts = build_encoder(tokenizer, recipe.prompt, label_sets).encode(views)
+        self._tasks = np.array([example.task for example in views])
+        self._labels = np.array([example.label for example in views])
         self._pad = tokenizer.pad_token_id
         self._loss = recipe.loss
         self._shift = prior_shift(recipe, training, label_sets)

@@ -3,6 +3,7 @@
 An hour of training that fails at the end costs more than a second of looking first.
 """
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any, cast
@@ -24,6 +25,8 @@ _LARGE = 1_000_000_000
 """Parameters from which training on a CPU takes weeks."""
 _GIB = 2**30
 _BYTES = {"float32": 4, "bfloat16": 2}
+_FOUR_BIT = 0.52
+"""Bytes of a weight in 4 bits, with its share of the constants of its block."""
 
 
 def check_backbone(recipe: TrainRecipe) -> None:
@@ -32,7 +35,12 @@ def check_backbone(recipe: TrainRecipe) -> None:
     Looks at the kind of model, the length of prompts, the layers that adapters name, the
     memory, and whether a model of billions has a GPU.
     """
-    config = _load_config(recipe)
+    if recipe.loading.four_bit and importlib.util.find_spec("bitsandbytes") is None:
+        raise BadInput(
+            "loading.four_bit: bitsandbytes is not installed; pip install bitsandbytes, or set "
+            "loading.dtype bfloat16 in its place"
+        )
+    config = _load_config(recipe.backbone, recipe.loading.revision)
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and recipe.prompt.max_tokens > longest:
         raise BadInput(
@@ -44,37 +52,52 @@ def check_backbone(recipe: TrainRecipe) -> None:
     _check_targets(recipe, model)
     parameters = sum(weight.numel() for weight in model.parameters())
     _check_device(recipe, parameters)
-    needed, found = estimate_memory(recipe, parameters), _find_memory()
+    linear = sum(
+        each.weight.numel()
+        for name, each in model.named_modules()
+        if isinstance(each, torch.nn.Linear) and name != "score"
+    )
+    needed, found = estimate_memory(recipe, parameters, linear), _find_memory()
     if needed > found:
         raise BadInput(
             f"{recipe.backbone} has {parameters / 1e9:.2g} billion parameters: its training holds "
-            f"at least {needed / _GIB:.0f} GiB, and there are {found / _GIB:.0f}; set lora, "
-            "loading.dtype bfloat16, or take a smaller backbone"
+            f"at least {needed / _GIB:.1f} GiB, and there are {found / _GIB:.1f}; set lora, "
+            "loading.dtype bfloat16 or loading.four_bit, or take a smaller backbone"
         )
 
 
-def estimate_memory(recipe: TrainRecipe, parameters: int) -> float:
+def estimate_memory(recipe: TrainRecipe, parameters: int, linear: int = 0) -> float:
     """Bytes that weights, gradients and AdamW's two moments take at least, without activations.
 
-    All in float32 where every weight is trained; adapters are left out, they are small.
+    All in float32 where every weight is trained; adapters are left out, they are small. `linear`
+    of the parameters can be held in 4 bits. Of shards, those of one process.
     """
-    return parameters * (16.0 if recipe.lora is None else _BYTES[recipe.loading.dtype])
+    width = 16.0 if recipe.lora is None else float(_BYTES[recipe.loading.dtype])
+    whole = parameters - linear if recipe.loading.four_bit else parameters
+    total = whole * width + (parameters - whole) * _FOUR_BIT
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return total / processes if recipe.trainer.get("fsdp") else total
 
 
-def _load_config(recipe: TrainRecipe) -> PretrainedConfig:
+def count_parameters(backbone: str) -> int:
+    """Parameters of a backbone as a classifier, from its configuration; BadInput as above."""
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(_load_config(backbone, None))
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def _load_config(backbone: str, revision: str | None) -> PretrainedConfig:
     try:
-        config = AutoConfig.from_pretrained(
-            recipe.backbone, revision=recipe.loading.revision or "main"
-        )
+        config = AutoConfig.from_pretrained(backbone, revision=revision or "main")
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise BadInput(
-            f"{recipe.backbone}: its configuration cannot be read: {reason}; is the name right, "
+            f"{backbone}: its configuration cannot be read: {reason}; is the name right, "
             "and the hub within reach (or HF_ENDPOINT set)?"
         ) from error
     if type(config) not in cast(Mapping[Any, Any], MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING):
         raise BadInput(
-            f"{recipe.backbone}: transformers has no classifier for the model type "
+            f"{backbone}: transformers has no classifier for the model type "
             f"{config.model_type!r}; take a decoder such as llama, qwen2 or mistral"
         )
     return cast(PretrainedConfig, config)

@@ -1,5 +1,6 @@
 """A Hugging Face decoder with one linear head over all tasks, plain or with LoRA."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -10,10 +11,12 @@ from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.integrations.fsdp import is_fsdp_enabled
 from transformers.utils import logging
 
 from contract.labels import LabelSet
@@ -34,13 +37,28 @@ def load_tokenizer(backbone: str, revision: str | None = None) -> PreTrainedToke
         tokenizer = AutoTokenizer.from_pretrained(
             backbone, padding_side="right", revision=revision or "main"
         )
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{backbone}: no tokenizer can be loaded from it ({error})") from error
-    _check_tokenizer(backbone, tokenizer, revision)
+        _check_tokenizer(backbone, tokenizer, revision)
+    except BadInput:
+        raise
+    except Exception as error:  # a damaged file can make the tokenizer raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        remedy = (
+            "copy tokenizer.json and tokenizer_config.json of the model there"
+            if Path(backbone).is_dir()
+            else "is the name right, and the hub within reach (or HF_ENDPOINT set)?"
+        )
+        raise BadInput(
+            f"{backbone}: no tokenizer can be loaded from it ({reason}); {remedy}"
+        ) from error
     if tokenizer.chat_template is None:
         raise BadInput(f"{backbone}: the tokenizer has no chat template; use an instruct model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        raise BadInput(
+            f"{backbone}: the tokenizer has neither a padding nor an end token; name one in its "
+            "tokenizer_config.json"
+        )
     return cast(PreTrainedTokenizerBase, tokenizer)
 
 
@@ -89,6 +107,7 @@ def load_classifier(
             revision=loading.revision or "main",
             dtype=getattr(torch, loading.dtype),
             attn_implementation=attention,
+            quantization_config=make_quantisation(loading),
             ignore_mismatched_sizes=True,  # a finished checkpoint's head; what else is told below
             **loading.extra,
         )
@@ -97,14 +116,29 @@ def load_classifier(
     finally:
         logging.set_verbosity(verbosity)
     found = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
-    if wrong := sorted(found - {_HEAD}):
+    # Under FSDP the others load nothing: the first shares out what it has.
+    loads = os.environ.get("RANK", "0") == "0" or not is_fsdp_enabled()
+    if loads and (wrong := sorted(found - {_HEAD})):
         raise BadInput(f"{backbone}: lacks weights ({', '.join(wrong[:3])} …); copy it again")
     if _HEAD not in report["missing_keys"]:
         _draw_head(model)
-    if loading.dtype != "float32":
+    if loading.dtype != "float32" or loading.four_bit:
         _keep_head_exact(cast(Any, model).score)
     model.config.use_cache = False
     return cast(PreTrainedModel, model)
+
+
+def make_quantisation(loading: LoadingRecipe) -> BitsAndBytesConfig | None:
+    """How 4-bit weights are held; None where they are not. The head is trained and stays whole."""
+    if not loading.four_bit:
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["score"],
+    )
 
 
 def _keep_head_exact(head: torch.nn.Module) -> None:

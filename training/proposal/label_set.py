@@ -3,14 +3,16 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
 from contract.inputs import Kind
 from contract.labels import LabelSet
 from training.errors import BadInput
+from training.proposal.language import guess_language
 
 MOST_LABELS = 200
 _HEAD = """\
@@ -18,16 +20,35 @@ _HEAD = """\
 # line; `id` is what the API answers, `data_label` what the data say. `order` lists ids or groups
 # from low to high where they are a scale. Of turns, `moves` says which ids or groups are an
 # initiation, response or feedback, and `question_labels` which are questions: then dialogues get
-# their IRF structure.
+# their IRF structure. `instruction` is what a chat model is told in front of each text
+# (prompt.version instruct-1); a change of it needs a new training.
 """
 _DEFINITION = "Not written yet."
+_INSTRUCTIONS: dict[tuple[Kind, bool], str] = {
+    ("problem", True): "判断下面这段文本属于哪一类。文本：",
+    ("problem", False): "Decide which class this text belongs to. The text:",
+    ("dialogue-turn", True): "下面是一段对话。判断“本句”属于哪一类。",
+    ("dialogue-turn", False): (
+        "Here is a part of a dialogue. Decide which class the turn behind 本句 belongs to."
+    ),
+}
+"""By kind, and whether the texts are Chinese. The marks of turns are Chinese always."""
 
 
-def infer_label_set(task: str, kind: Kind, data_labels: Sequence[str], place: str) -> LabelSet:
+def infer_label_set(
+    task: str,
+    kind: Kind,
+    data_labels: Sequence[str],
+    place: str,
+    *,
+    texts: Sequence[str] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> LabelSet:
     """Return a label set with a label for each value, the most frequent first.
 
-    Raises BadInput when the values cannot be the labels of a task: one alone, hundreds, or one
-    with a single example, which no fold could hold out.
+    `texts` tell in which language a chat model is instructed; `names` are those of values that
+    are numbers. Raises BadInput when the values cannot be the labels of a task: one alone,
+    hundreds, or one with a single example, which no fold could hold out.
     """
     counts = Counter(data_labels)
     check_labels(counts, place)
@@ -39,13 +60,17 @@ def infer_label_set(task: str, kind: Kind, data_labels: Sequence[str], place: st
     labels = []
     ids: set[str] = set()
     for data_label, _ in counts.most_common():
-        label_id = _make_id(data_label, ids)
+        name = names.get(data_label, data_label)
+        label_id = _make_id(name, ids)
         ids.add(label_id)
         labels.append(
-            {"id": label_id, "data_label": data_label, "name_en": data_label,
-             "name_zh": data_label, "group": "all", "definition": _DEFINITION}
+            {"id": label_id, "data_label": data_label, "name_en": name, "name_zh": name,
+             "group": "all", "definition": _DEFINITION}
         )  # fmt: skip
-    return LabelSet.model_validate({"task": task, "kind": kind, "name": task, "labels": labels})
+    instruction = _INSTRUCTIONS[kind, guess_language(texts) == "zh"]
+    return LabelSet.model_validate(
+        {"task": task, "kind": kind, "name": task, "instruction": instruction, "labels": labels}
+    )
 
 
 def check_labels(counts: Counter[str], place: str) -> None:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from training.models.backbone_check import count_parameters
 from training.proposal.machine import Machine
-from training.recipe.recipe import TrainRecipe
+from training.proposal.sources import Sources
+from training.recipe.recipe import CardRecipe, TrainRecipe
 
 BUNDLED = Path(__file__).resolve().parents[2] / "service" / "checkpoints" / "ncal-mini"
 """The only pretrained decoder that is always at hand."""
@@ -15,6 +17,8 @@ _BACKBONES = (
     (0.1, "Qwen/Qwen2.5-0.5B-Instruct"),
 )
 """GiB of GPU memory from which → backbone, in bfloat16 under adapters."""
+_LARGE = 200_000_000
+"""Parameters from which adapters are trained, and not every weight."""
 _LEAST_STEPS = 300
 _MANY = 2000
 """Examples from which three folds tell enough."""
@@ -23,32 +27,39 @@ _MANY = 2000
 def propose_recipe(
     *,
     name: str,
-    table: Path,
-    columns: dict[str, str | None],
+    sources: Sources,
     label_set: Path,
     folder: Path,
     output: Path,
-    examples: int,
     smallest: int,
     backbone: str | None,
     machine: Machine,
+    card: CardRecipe,
 ) -> TrainRecipe:
-    """Return the recipe; `examples` of which the rarest label has `smallest`.
+    """Return the recipe for data whose rarest label has `smallest` examples.
 
     On a CPU every weight of the bundled model is trained, on a GPU adapters on the largest
-    backbone that fits its memory. Few examples are seen in more epochs.
+    backbone that fits its memory, as on any large one that is named. Few examples are seen in
+    more epochs. Raises BadInput for a backbone whose configuration cannot be read.
     """
-    large = machine.gpu_gib > 0.0 if backbone is None else False
+    chosen = backbone or _choose_backbone(machine)
+    large = machine.gpu_gib > 0.0 if backbone is None else count_parameters(backbone) >= _LARGE
+    examples = len(sources.records)
     batch_size = 32 if examples < 1000 else 64
     epochs = min(20, max(3, -(-_LEAST_STEPS * batch_size // examples)))
     fields: dict[str, Any] = {
         "name": name,
-        "backbone": backbone or _choose_backbone(machine),
+        "backbone": chosen,
         "output": output,
         "work": folder / "work",
-        "sources": [{"path": table, "format": "table", "task": name, "columns": columns}],
+        "sources": [each.model_dump() for each in sources.train],
+        "dev": sources.dev,
+        "test": sources.test,
         "label_sets": [label_set],
-        "prompt": {"version": "compact-1", "max_tokens": 512 if large else 256},
+        "prompt": {
+            "version": "instruct-1" if large else "compact-1",
+            "max_tokens": 512 if large else 256,
+        },
         "lora": {"rank": 16, "alpha": 32, "dropout": 0.05} if large else None,
         "loss": {"name": "logit-adjusted", "tc_weight": 0.1},
         "optimisation": {
@@ -61,6 +72,7 @@ def propose_recipe(
         },
         "augmentation": {"drop_following": 0.4, "drop_previous": 0.1},
         "evaluation": {"folds": min(3 if examples >= _MANY else 5, max(2, smallest))},
+        "card": card,
         "report_to": (),
     }
     if large:

@@ -15,6 +15,10 @@ class LoadingRecipe(Settings):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights while training. bfloat16 halves the memory of a backbone that adapters
     leave frozen; weights that are trained themselves need float32."""
+    four_bit: bool = False
+    """Hold the frozen weights in 4 bits while the adapters learn (QLoRA, Dettmers et al., NeurIPS
+    2023): a quarter of bfloat16's memory. Needs bitsandbytes. The adapters are merged into the
+    weights as they were before, and those are measured."""
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     """Kernel of the attention; None takes the fastest for the machine."""
     extra: dict[str, Any] = Field(default_factory=dict)
@@ -23,7 +27,8 @@ class LoadingRecipe(Settings):
     @model_validator(mode="after")
     def _check_extra(self) -> Self:
         if own := sorted(
-            {"trust_remote_code", "dtype", "torch_dtype", "revision"} & set(self.extra)
+            {"trust_remote_code", "dtype", "torch_dtype", "revision", "quantization_config"}
+            & set(self.extra)
         ):
             raise ValueError(
                 f"extra: {', '.join(own)} has a key of its own, or is never allowed: "

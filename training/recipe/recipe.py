@@ -157,6 +157,12 @@ class TrainRecipe(Settings):
     sources: list[SourceRecipe] = Field(min_length=1)
     support: list[SupportRecipe] = Field(default_factory=list)
     """Further examples to learn from (`training.data.support`)."""
+    dev: list[LabelledFile] = Field(default_factory=list)
+    """Examples that are never trained on. Their answers set temperature, biases and thresholds,
+    and are measured: in place of cross-validation."""
+    test: list[LabelledFile] = Field(default_factory=list)
+    """Examples that nothing is learned from or set by: the finished checkpoint is measured on them.
+    Without `dev` one fold alone is held out then, to set the calibration."""
     label_sets: list[Path] = Field(default_factory=list)
     """YAML files with label sets of one's own; `timss` and `irf` are built in."""
     prompt: PromptRecipe
@@ -214,6 +220,11 @@ class TrainRecipe(Settings):
                 "loss.name dot-regression only pulls: a head that moves would collapse to one "
                 "point; set head: {init: etf, trainable: false}"
             )
+        own = {source.task for source in self.sources}
+        if strange := sorted({each.task for each in [*self.dev, *self.test]} - own):
+            raise ValueError(f"dev and test: no source has the task {', '.join(strange)}")
+        if self.dev and own - {each.task for each in self.dev}:
+            raise ValueError("dev: must have a file for each task of the sources, or for none")
         ratios: dict[str, set[float | None]] = {}
         for source in self.sources:
             ratios.setdefault(source.task, set()).add(source.imbalance_ratio)
@@ -226,8 +237,15 @@ class TrainRecipe(Settings):
         self._check_distillation(set(ratios))
         if torn := [task for task, values in ratios.items() if len(values) > 1]:
             raise ValueError(f"the sources of {', '.join(torn)} must have one imbalance_ratio")
-        if self.lora is None and self.loading.dtype != "float32":
-            raise ValueError("loading.dtype bfloat16 is for a frozen backbone: set lora too")
+        if self.lora is None and (self.loading.dtype != "float32" or self.loading.four_bit):
+            raise ValueError(
+                "loading.dtype bfloat16 and four_bit are for a frozen backbone: set lora too"
+            )
+        if self.loading.four_bit and self.trainer.get("fsdp"):
+            raise ValueError(
+                "loading.four_bit: 4-bit weights cannot be put together from the parts of "
+                "trainer.fsdp; use one of them"
+            )
         if self.optimisation.muon_learning_rate is not None and "optim" in self.trainer:
             raise ValueError(
                 "trainer.optim has no effect under Muon: leave it out, or muon_learning_rate"
@@ -248,8 +266,11 @@ class TrainRecipe(Settings):
             raise ValueError(
                 "distillation.students label texts without labels, and `support` has none"
             )
-        if any(source.format == UNLABELLED_FORMAT for source in self.sources):
-            raise ValueError(f"sources need labels; {UNLABELLED_FORMAT} is for `support`")
+        labelled = [*self.sources, *self.dev, *self.test]
+        if any(source.format == UNLABELLED_FORMAT for source in labelled):
+            raise ValueError(
+                f"sources, dev and test need labels; {UNLABELLED_FORMAT} is for `support`"
+            )
         if self.distillation and self.loss.name in ("focal", "dot-regression"):
             raise ValueError(
                 f"loss.name {self.loss.name} knows no soft targets; distil with cross-entropy, "
@@ -259,6 +280,18 @@ class TrainRecipe(Settings):
             raise ValueError(
                 "trainer.fsdp: Muon needs whole matrices; leave muon_learning_rate out"
             )
+
+    @property
+    def files(self) -> list[LabelledFile]:
+        """Every file of examples that is trained on."""
+        return [*self.sources, *self.support]
+
+    @property
+    def measured_on(self) -> Literal["cross-validation", "dev", "one fold"]:
+        """Where the answers come from that set the calibration and are measured first."""
+        if self.dev:
+            return "dev"
+        return "one fold" if self.test else "cross-validation"
 
     @property
     def imbalance_ratios(self) -> dict[str, float]:

@@ -24,7 +24,8 @@ class Settings(BaseModel):
         try:
             raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise BadInput(f"{path}: cannot be read as YAML: {error}") from error
+            reason = " ".join(str(error).split())
+            raise BadInput(f"{path}: cannot be read as YAML: {reason}") from error
         if not isinstance(raw, dict):
             raise BadInput(f"{path}: a recipe is a mapping of keys to values")
         for override in overrides:

@@ -44,6 +44,7 @@ def align_table(table: str) -> str:
 _VARIANTS = {
     "without_recurring": "less texts that recur in training",
     "zero_shot": "before training (zero-shot)",
+    "test": "test",
 }
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from contract.manifest import WEIGHTS_NAME, Manifest, Task
 from training.errors import BadInput
+from training.reporting.card_metadata import describe_metadata
 from training.reporting.markdown_tables import (
     tabulate_calibration,
     tabulate_classes,
@@ -70,17 +70,9 @@ def write_model_card(
     the checkpoint, `behaviour` has the tables of its behavioural tests. Raises BadInput if the
     weights cannot be read or the card not be written.
     """
-    front = yaml.safe_dump(
-        {
-            "license": licence,
-            "language": list(languages),
-            "pipeline_tag": "text-classification",
-            "library_name": "transformers",
-        },
-        sort_keys=False,
-    )
+    front = describe_metadata(manifest, licence, languages)
     sections = [
-        f"---\n{front}---\n\n# {manifest.name}\n",
+        f"---\n{front.strip()}\n---\n\n# {manifest.name}\n",
         _introduce(folder, manifest),
         *(_describe_task(task) for task in manifest.tasks),
         f"## How it was measured\n\n{measured}\n",

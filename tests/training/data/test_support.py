@@ -93,7 +93,7 @@ def test_support_changes_what_is_learnt_and_its_head_is_dropped(tmp_path: Path) 
     plain = supported.model_copy(update={"support": []})
     tokenizer = load_tokenizer(supported.backbone)
     examples = read_examples(supported.sources, BUILT_IN, folds=2)
-    prompts = build_encoder(tokenizer, supported.prompt).encode([e.item for e in examples[:4]])
+    prompts = build_encoder(tokenizer, supported.prompt, LABEL_SETS).encode(examples[:4])
     scores = []
     for name, recipe in (("supported", supported), ("plain", plain)):
         model = fit(recipe, examples, LABEL_SETS, tokenizer, run_folder=tmp_path / name)

@@ -97,6 +97,8 @@ def test_two_processes_train_the_weights_of_one(workplace: Path, tmp_path: Path)
         two, whole = joint / f"{name}.safetensors", name.removeprefix("sharded-")
         one = alone / f"{whole}.safetensors"
         assert_close(load_file(one), load_file(two))
+        loaded = [int((joint / f"{name}.loaded-{rank}").read_text()) for rank in (0, 1)]
+        assert loaded[0] > 0 and (loaded[1] > 0) is not name.startswith("sharded-")
         logs = [json.loads(path.with_suffix(".json").read_text()) for path in (one, two)]
         keys = ("loss", "loss_cls", "loss_tc")
         parts = [[entry[key] for entry in log for key in keys if key in entry] for log in logs]

@@ -73,7 +73,7 @@ def test_a_model_that_does_not_fit_is_told_before_it_is_loaded(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backbone_check, "_find_memory", lambda: 1e5)
-    with pytest.raises(BadInput, match="at least 0 GiB, and there are 0"):
+    with pytest.raises(BadInput, match=r"at least 0\.0 GiB, and there are 0\.0"):
         check_backbone(make_recipe(workplace))
 
 

@@ -13,6 +13,7 @@ from contract.labels import IRF, TIMSS, LabelSet
 from contract.prompts import Prompt
 from tests.training.tiny import DECODERS, make_backbone, make_recipe
 from training.data.batches import build_encoder
+from training.data.examples import Example
 from training.errors import BadInput
 from training.fitting.single_run import build_model
 from training.models.heads import find_head, fold_cosines, start_head
@@ -23,11 +24,14 @@ from training.recipe.method import HeadRecipe
 
 
 def make_prompts(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
-    encoder = build_encoder(tokenizer, make_recipe(folder).prompt)
+    encoder = build_encoder(tokenizer, make_recipe(folder).prompt, [TIMSS, IRF])
     return encoder.encode(
-        [Problem(text="三角形有几条边？"), DialogueTurn(speaker="student", text="听得见吗"),
-         Problem(text="一共多少")]
-    )  # fmt: skip
+        [
+            Example("1", "timss", Problem(text="三角形有几条边？"), 0),
+            Example("2", "irf", DialogueTurn(speaker="student", text="听得见吗"), 0),
+            Example("3", "timss", Problem(text="一共多少"), 0),
+        ]
+    )
 
 
 @pytest.mark.parametrize("family", sorted(DECODERS))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.data.examples import read_label_set
+from contract.inputs import Kind
+from training.data.examples import identify_label_set, read_label_set
 from training.errors import BadInput
 from training.proposal.label_set import infer_label_set, write_label_set
 
@@ -41,6 +42,25 @@ def test_what_cannot_be_labels_is_told(values: list[str], reason: str) -> None:
         infer_label_set("talk", "problem", values, "a.csv")
 
 
+@pytest.mark.parametrize(
+    ("kind", "texts", "instruction"),
+    [
+        ("problem", ["The parcel is late"], "Decide which class this text"),
+        ("problem", ["包裹还没有到"], "判断下面这段文本"),
+        ("dialogue-turn", ["Where is it?"], "a part of a dialogue"),
+        ("dialogue-turn", ["在哪里？"], "下面是一段对话"),
+        ("problem", ["荷物はどこですか"], "Decide which class"),
+        ("problem", [], "Decide which class"),
+    ],
+)
+def test_a_chat_model_is_told_nothing_of_mathematics(
+    kind: Kind, texts: list[str], instruction: str
+) -> None:
+    labels = infer_label_set("talk", kind, ["a", "b"] * 2, "a.csv", texts=texts)
+    assert instruction in labels.instruction
+    assert "math" not in labels.instruction and "数学" not in labels.instruction
+
+
 def test_what_a_person_fills_in_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "labels.yaml"
     labels = infer_label_set("talk", "problem", ["a", "b"] * 2, "a.csv")
@@ -51,5 +71,21 @@ def test_what_a_person_fills_in_is_read_back(tmp_path: Path) -> None:
     path.write_text(text.replace("Not written yet.", "What it is.", 1), encoding="utf-8")
     assert read_label_set(path).labels[0].definition == "What it is."
     path.write_text("labels: 3", encoding="utf-8")
-    with pytest.raises(BadInput, match="not a label set"):
+    with pytest.raises(BadInput, match="not a label set: task: Field required; kind: ") as caught:
         read_label_set(path)
+    assert "\n" not in str(caught.value)
+    path.write_text("labels: [a\nb: c", encoding="utf-8")
+    with pytest.raises(BadInput, match="not a label set: ") as caught:
+        read_label_set(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_people_fill_in_is_another_label_set_only_to_people() -> None:
+    labels = infer_label_set("talk", "problem", ["a", "b"] * 2, "a.csv")
+    own = labels.labels[0].model_copy(update={"name_en": "A", "definition": "What it is."})
+    filled = labels.model_copy(update={"labels": (own, *labels.labels[1:])})
+    told = labels.model_copy(update={"instruction": "Which one?"})
+    for words in (False, True):
+        same = identify_label_set(labels, words=words)
+        assert (identify_label_set(filled, words=words) == same) is not words
+        assert identify_label_set(told, words=words) != same

@@ -4,26 +4,45 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import LlamaConfig
 
+from contract.inputs import Problem
+from tests.training.tiny import make_backbone
+from training.data.records import Record
+from training.errors import BadInput
 from training.proposal.machine import Machine, look_at_machine
 from training.proposal.recipe import BUNDLED, propose_recipe
-from training.recipe.recipe import TrainRecipe
+from training.proposal.sources import Sources
+from training.recipe.recipe import CardRecipe, LabelledFile, TrainRecipe
 
 LAPTOP = Machine(gpu_gib=0.0, has_bfloat16=False)
+
+
+def make_sources(folder: Path, examples: int) -> Sources:
+    record = Record("a.csv:2", "2", Problem(text="a"), "b")
+    return Sources(
+        train=[LabelledFile(path=folder / "a.csv", format="table", task="talk")],
+        dev=[],
+        test=[],
+        kind="problem",
+        records=[record] * examples,
+        class_names={},
+        origin="a.csv",
+        licence=None,
+    )
 
 
 def propose(tmp_path: Path, **changes: Any) -> TrainRecipe:
     fields: dict[str, Any] = {
         "name": "talk",
-        "table": tmp_path / "a.csv",
-        "columns": {"text": "text", "label": "label"},
+        "sources": make_sources(tmp_path, changes.pop("examples", 5000)),
         "label_set": tmp_path / "labels.yaml",
         "folder": tmp_path,
         "output": tmp_path / "checkpoint",
-        "examples": 5000,
         "smallest": 100,
         "backbone": None,
         "machine": LAPTOP,
+        "card": CardRecipe(licence="unknown", languages=[], command="", data=[]),
     }
     return propose_recipe(**fields | changes)
 
@@ -53,7 +72,18 @@ def test_few_examples_are_seen_more_often_and_held_out_in_more_folds(tmp_path: P
 
 def test_a_backbone_of_ones_own_stays(tmp_path: Path) -> None:
     machine = Machine(gpu_gib=80.0, has_bfloat16=True)
-    assert propose(tmp_path, machine=machine, backbone="own/model").backbone == "own/model"
+    small = propose(tmp_path, machine=machine, backbone=str(make_backbone(tmp_path / "own")))
+    assert small.backbone == str(tmp_path / "own") and small.lora is None
+    assert small.prompt.version == "compact-1"
+
+
+def test_a_large_backbone_of_ones_own_gets_adapters_and_an_instruction(tmp_path: Path) -> None:
+    LlamaConfig(hidden_size=2048, num_hidden_layers=8).save_pretrained(tmp_path / "large")
+    recipe = propose(tmp_path, backbone=str(tmp_path / "large"))
+    assert recipe.lora is not None and recipe.prompt.version == "instruct-1"
+    assert recipe.loading.dtype == "bfloat16"
+    with pytest.raises(BadInput, match="its configuration cannot be read"):
+        propose(tmp_path, backbone=str(tmp_path / "none"))
 
 
 def test_the_machine_can_be_looked_at() -> None:

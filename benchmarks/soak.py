@@ -37,6 +37,10 @@ _PATIENT = ("--max-wait-s", "60", "--request-timeout-s", "600")
 """A refusal for want of speed is no fault of the kind that is looked for here."""
 
 
+_PATIENCE_S = 120.0
+"""Of a client, whatever else the machine does."""
+
+
 class Vitals(NamedTuple):
     """State of the processes at one moment."""
 
@@ -125,7 +129,7 @@ class Traffic:
 
     async def _talk(self) -> None:
         url = f"ws://{self.address.host}:{self.address.port}/classify/dialogue/live"
-        async with websockets.connect(url) as connection:
+        async with websockets.connect(url, open_timeout=_PATIENCE_S) as connection:
             for turn in self._make_dialogue(10):
                 await connection.send(json.dumps({"type": "turn", **turn}))
             await connection.send('{"type": "end"}')

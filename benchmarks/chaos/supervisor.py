@@ -95,6 +95,8 @@ class Supervisor:
             # As where a clock is set: what measures durations goes on.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
+            # Or every timed wait returns at once: Python's lock would be waited for by spinning.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from engine.checkpoint import BUNDLED_CHECKPOINT, load_checkpoint
 from service.access.api_keys import make_key
 from tests.e2e.service_process import start_service
+from tests.service.duplex_client import open_stream
 
 pytestmark = pytest.mark.slow
 
@@ -78,25 +78,19 @@ class Load:
             self.kinds["dialogue"] += bool(answer)
 
     async def _send_stream(self) -> None:
-        """One stream from the first to the last moment."""
+        """One stream from the first to the last moment: a line, its answer, the next line."""
         sent = 0
-
-        async def make_lines() -> AsyncIterator[bytes]:
-            nonlocal sent
+        address = self._client.base_url.netloc.decode()
+        async with open_stream(address, "/classify/problem/stream", **HEADERS) as stream:
             while not self.is_over:
-                yield json.dumps(PROBLEMS[sent % len(PROBLEMS)]).encode() + b"\n"
+                await stream.send_items(PROBLEMS[sent % len(PROBLEMS)])
+                if not sent:
+                    assert await stream.read_head() == 200
                 sent += 1
-                await asyncio.sleep(0.005)
-
-        headers = {"content-type": "application/x-ndjson"}
-        url = "/classify/problem/stream"
-        async with self._client.stream("POST", url, content=make_lines(), headers=headers) as lines:
-            async for line in lines.aiter_lines():
-                result = json.loads(line)
-                if result["status"] == "end":
-                    assert (result["reason"], result["items"]) == ("complete", sent)
-                else:
-                    self._note_result("stream", result)
+                self._note_result("stream", await stream.read_result())
+            await stream.finish()
+            (end,) = await stream.read_all()
+            assert (end["reason"], end["items"]) == ("complete", sent)
 
     async def _post(self, path: str, **body: Any) -> Any:
         response = await self._client.post(path, **body)

@@ -42,6 +42,7 @@ FILES = {
     "irf": LabelledFile(path=DATA / "PMTD_train.jsonl", format="pmtd", task="irf"),
 }
 FOLDS = 5
+_LEAST_SHARE = 1e-4
 Vectors = NDArray[np.float32]
 Choose = Callable[[Floats, Vectors, int, int], Sequence[int]]
 """Probabilities (items, K) and vectors of the pool, how many, seed → places in the pool."""
@@ -134,17 +135,43 @@ def simulate(pool: Pool, choose: Choose, seed: int, sizes: Sequence[int]) -> lis
     known, unlabelled = unlabelled[: sizes[0]], unlabelled[sizes[0] :]
     curve = []
     for place, size in enumerate(sizes):
-        model, used = _fit(pool, known)
-        answers = model.predict_logits(pool.matrix[test][:, used]).argmax(axis=1)
+        learner = Learner(pool, known, unlabelled)
+        answers = learner.answer(test).argmax(axis=1)
         confusion = count_confusion(pool.labels[test], answers, pool.classes)
         curve.append(summarize_confusion(confusion)["macro_recall"])
         if place + 1 < len(sizes):
-            logits = model.predict_logits(pool.matrix[unlabelled][:, used])
+            probabilities = take_softmax(learner.answer(unlabelled))
             wanted = sizes[place + 1] - size
-            chosen = choose(take_softmax(logits), pool.vectors[unlabelled], wanted, seed)
+            chosen = choose(probabilities, pool.vectors[unlabelled], wanted, seed)
             known = np.concatenate([known, unlabelled[chosen]])
             unlabelled = np.delete(unlabelled, chosen)
     return curve
+
+
+class Learner:
+    """Logistic regression whose answers under the uniform prior are corrected by the pool's mix.
+
+    What was chosen by its text has another class mix than the pool, and its counts are no prior
+    to subtract; given the text, though, classes are as likely as ever. So the mix is that of the
+    labels and of the learner's own answers for the rest of the pool.
+    """
+
+    def __init__(self, pool: Pool, known: Ints, unlabelled: Ints) -> None:
+        rows = pool.matrix[known]
+        self._matrix, self._columns = pool.matrix, np.unique(rows.indices)  # others' weights: 0
+        labels = pool.labels[known]
+        self._model = PriorFreeRegression(rows[:, self._columns], labels, pool.classes)
+        expected = take_softmax(self._answer_as_labelled(unlabelled)).sum(axis=0)
+        expected += np.bincount(labels, minlength=pool.classes)
+        self._log_mix = np.log(np.maximum(expected / expected.sum(), _LEAST_SHARE))
+
+    def answer(self, places: Ints) -> Floats:
+        """Logits (items, classes) under the uniform prior."""
+        return self._answer_as_labelled(places) - self._log_mix
+
+    def _answer_as_labelled(self, places: Ints) -> Floats:
+        rows = self._matrix[places][:, self._columns]
+        return self._model.predict_logits(rows) + self._model.log_prior
 
 
 def tabulate(curves: dict[str, list[list[float]]], sizes: Sequence[int]) -> str:
@@ -167,13 +194,6 @@ def _find_interval(values: Floats) -> tuple[float, float]:
         return float("nan"), float("nan")
     spread = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
     return float(values.mean() - spread), float(values.mean() + spread)
-
-
-def _fit(pool: Pool, known: Ints) -> tuple[PriorFreeRegression, Ints]:
-    """The learner, and the columns that its items have: the others' weights would be 0."""
-    rows = pool.matrix[known]
-    used = np.unique(rows.indices)
-    return PriorFreeRegression(rows[:, used], pool.labels[known], pool.classes), used
 
 
 def _read_pool(task: str) -> Pool:

@@ -52,13 +52,16 @@ class PriorFreeRegression:
         self.classes = classes
         self._model = LogisticRegression(C=4.0, max_iter=300, tol=1e-3).fit(matrix, labels)
         counts = np.bincount(labels, minlength=classes)[self._model.classes_]
-        self._log_prior = np.log(counts / counts.sum())
+        self.log_prior: Floats = np.full(classes, _UNKNOWN)
+        """(classes,): what is subtracted; added again, answers are for the mix of the labels."""
+        self.log_prior[self._model.classes_] = np.log(counts / counts.sum())
 
     def predict_logits(self, matrix: csr_matrix) -> Floats:
         """Logits (items, classes) that answer for a uniform prior."""
         logits = np.full((matrix.shape[0], self.classes), _UNKNOWN)
-        known = self._model.predict_log_proba(matrix) - self._log_prior
-        logits[:, self._model.classes_] = np.maximum(known, _UNKNOWN)
+        shown = self._model.classes_
+        known = self._model.predict_log_proba(matrix) - self.log_prior[shown]
+        logits[:, shown] = np.maximum(known, _UNKNOWN)
         return logits
 
 

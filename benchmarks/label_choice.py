@@ -167,7 +167,8 @@ class Learner:
 
     def answer(self, places: Ints) -> Floats:
         """Logits (items, classes) under the uniform prior."""
-        return self._answer_as_labelled(places) - self._log_mix
+        logits: Floats = self._answer_as_labelled(places) - self._log_mix
+        return logits
 
     def _answer_as_labelled(self, places: Ints) -> Floats:
         rows = self._matrix[places][:, self._columns]

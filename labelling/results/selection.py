@@ -11,7 +11,8 @@ Three things are asked of a selection, each from the literature on active learni
   item is drawn with a chance that grows with its squared distance from those that were chosen, as
   in BADGE (Ash et al., ICLR 2020), here between texts. No text is chosen twice.
 
-What it gains on our data is measured by `benchmarks.label_choice`, which runs this very code.
+What it gains on our data is measured by `benchmarks.label_choice`, which runs this very code; the
+page on labelling has the figures, which show no gain over random.
 Probabilities are (items, classes) under the uniform prior, vectors (items, features) of length 1.
 """
 

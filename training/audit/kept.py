@@ -8,6 +8,7 @@ from training.audit.judgement import Judgement, calibrate
 from training.audit.rows import Rows, split_tasks
 from training.checkpoints.work_folder import read_work
 from training.data.examples import measure_prior, read_examples, read_label_sets
+from training.errors import BadInput
 from training.evaluation.crossvalidate import read_held_out
 from training.evaluation.folds import deal_examples
 
@@ -16,9 +17,15 @@ def read_kept(work: Path) -> list[tuple[Rows, Judgement]]:
     """The rows and the kept out-of-fold answers of a training's work folder, by task.
 
     Turns are judged as people judged them, with what follows. BadInput if it holds no training,
-    if the data are not those of the training any more, or a fold is missing.
+    if the data are not those of the training any more, a fold is missing, or not all rows were held
+    out.
     """
     recipe = read_work(work)
+    if recipe.measured_on != "cross-validation":
+        raise BadInput(
+            f"{work}: its training was measured with a table of --dev or --test and not all rows "
+            "were held out in turn; audit the table itself, `ncal audit FILE`"
+        )
     known = read_label_sets(recipe.label_sets)
     examples = read_examples(recipe.sources, known, folds=recipe.evaluation.folds)
     tasks = dict.fromkeys(source.task for source in recipe.sources)

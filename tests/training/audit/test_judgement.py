@@ -19,25 +19,27 @@ from training.evaluation.crossvalidate import fold_file
 from training.evaluation.folds import deal_examples
 from training.files import write_arrays
 from training.proposal.label_set import infer_label_set, write_label_set
-from training.proposal.machine import Machine
-from training.proposal.recipe import propose_recipe
 from training.recipe.recipe import ColumnNames, TrainRecipe
 
 
 def _make_recipe(folder: Path, table: Path, labels: list[str]) -> TrainRecipe:
     label_set = folder / "label-set.yaml"
     write_label_set(infer_label_set("talk", "problem", labels, "here"), label_set)
-    return propose_recipe(
-        name="talk",
-        table=table,
-        columns={"text": "text", "label": "label"},
-        label_set=label_set,
-        folder=folder,
-        output=folder / "checkpoint",
-        examples=len(labels),
-        smallest=min(map(labels.count, set(labels))),
-        backbone=str(folder),
-        machine=Machine(gpu_gib=0.0, has_bfloat16=False),
+    columns = {"text": "text", "label": "label"}
+    return TrainRecipe.model_validate(
+        {
+            "name": "talk",
+            "backbone": str(folder),
+            "output": folder / "checkpoint",
+            "work": folder / "work",
+            "sources": [{"path": table, "format": "table", "task": "talk", "columns": columns}],
+            "label_sets": [label_set],
+            "prompt": {"version": "compact-1", "max_tokens": 64},
+            "lora": None,
+            "loss": {"name": "logit-adjusted"},
+            "optimisation": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
+            "evaluation": {"folds": 3},
+        }
     )
 
 
@@ -75,6 +77,10 @@ def test_kept_folds_speak_for_themselves(
         review = list(csv.DictReader(file))
     assert {int(row["row"]) - 2 for row in review[:3]} == set(slips)
     assert review[0]["file"] == "talk.csv" and "talk: " in review[0]["why"]
+    tested = recipe.model_copy(update={"test": recipe.sources, "work": tmp_path / "tested"})
+    claim_work(tested)
+    assert main(["audit", "--work", str(tested.work)]) == 2
+    assert "ncal audit FILE" in capsys.readouterr().err
     write_table(table, rows[:-1])
     assert main(["audit", "--work", str(recipe.work), "--overwrite"]) == 2
     assert "another run" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import get_peft_model_state_dict
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from contract.labels import BUILT_IN, IRF, TIMSS
 from tests.training.tiny import make_recipe
@@ -79,8 +80,15 @@ def test_adapters_come_back_on_the_weights_of_before(workplace: Path) -> None:
 
 @needs_library
 def test_a_run_in_four_bits_gives_a_whole_model(workplace: Path, tmp_path: Path) -> None:
+    config = LlamaConfig.from_pretrained(workplace / "backbone")
+    config.intermediate_size = 128  # the library's CPU kernel wants whole blocks of 64
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "backbone")
+    load_tokenizer(str(workplace / "backbone")).save_pretrained(tmp_path / "backbone")
     recipe: TrainRecipe = make_recipe(
-        workplace, loading=FOUR_BIT, optimisation={"epochs": 6, "bf16": True}
+        workplace,
+        backbone=str(tmp_path / "backbone"),
+        loading=FOUR_BIT,
+        optimisation={"epochs": 1, "bf16": True},
     )
     check_backbone(recipe)
     examples = read_examples(recipe.sources, BUILT_IN, folds=2)

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from training.commands import parse_command
+from training.commands.parser import parse_command
 from training.errors import BadInput
 
 

@@ -21,7 +21,7 @@ from service.access.api_keys import parse_entry
 from service.model_list import parse_arguments as parse_model_list
 from service.settings import SettingsError, read_settings
 from tests.docs.files import find_missing
-from training.commands import parse_command
+from training.commands.parser import parse_command
 from training.errors import BadInput
 from training.recipe.recipe import TrainRecipe
 

@@ -14,7 +14,7 @@ from ncal.programs import PROGRAMS
 from service import __version__
 from tests.test_layout import ROOT
 from tests.unmeasured import make_unmeasured_environment
-from training.commands import parse_command
+from training.commands.parser import parse_command
 from training.summaries import SUMMARIES
 
 

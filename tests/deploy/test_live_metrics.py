@@ -33,8 +33,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
         pytest.skip("prometheus is not installed (Debian: the package prometheus)")
     directory = tmp_path_factory.mktemp("stack")
     with (
-        # Every probe runs a canary, however much other work has just succeeded.
-        start_service(directory, "--canary-cache-s", "0") as service,
+        # Every probe runs a canary, however much other work has just succeeded; and a Redis that
+        # nobody answers for has metrics of its own.
+        start_service(
+            directory, "--canary-cache-s", "0", "--redis-url", "redis://127.0.0.1:1"
+        ) as service,
         run_prometheus(directory, program, service.url) as url,
         httpx.Client(base_url=url, timeout=30.0) as client,
     ):

@@ -30,7 +30,7 @@ SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscop
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup serve label test test-fast lint typecheck pytest format lock checkpoint benchmark \
+.PHONY: help setup serve label test test-fast test-cluster lint typecheck pytest format lock checkpoint benchmark \
         benchmark-training pictures screenshots fuzz soak chaos audit sbom clean environment dev-environment
 
 help: ## Show the targets.
@@ -56,7 +56,10 @@ typecheck: dev-environment ## Check types.
 	@$(RUN) -m mypy
 
 test-fast: lint ## Before each commit: lint, and what starts no real service and trains nothing.
-	@$(RUN) -m pytest $(SHARED_OUT) -m "not slow" $(PYTEST_ARGS) < /dev/null
+	@$(RUN) -m pytest $(SHARED_OUT) -m "not slow and not cluster" $(PYTEST_ARGS) < /dev/null
+
+test-cluster: dev-environment ## Label on a cluster of Ray with several nodes: workers, nodes and drivers die.
+	@$(RUN) -m pytest -m cluster tests/bulk $(PYTEST_ARGS) < /dev/null
 
 pytest: dev-environment ## Run the tests and report coverage; PYTEST_ARGS="-k prompts" narrows them.
 	@rm -rf build/coverage

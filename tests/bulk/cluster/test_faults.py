@@ -19,7 +19,7 @@ from tests.bulk.object_store import BUCKET, run_object_store
 from tests.e2e.service_process import make_environment, wait_until
 from tests.test_layout import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(240)]
 
 
 def list_written(folder: Path) -> dict[str, int]:

@@ -16,7 +16,7 @@ from tests.bulk.cluster.clusters import TestCluster, run_command
 from tests.bulk.fake_labelling import make_batch
 from tests.bulk.jobs import CHECKPOINT, OPTIONS, make_job, read_output
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(240)]
 LESSONS, TURNS, FILES = 6, 7, 3
 
 

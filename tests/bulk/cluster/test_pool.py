@@ -15,7 +15,7 @@ from tests.bulk.cluster.clusters import TestCluster, find_workers, make_slow_sco
 from tests.bulk.jobs import make_job, read_output, write_problems
 from tests.e2e.service_process import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(240)]
 
 
 class Run(threading.Thread):

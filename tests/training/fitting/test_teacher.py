@@ -147,7 +147,7 @@ def test_a_fit_learns_from_labels_and_teacher(
         ({"loss": {"name": "focal"}}, "knows no soft targets"),
         (
             {"sources": [{"path": "x", "format": "math-problems", "task": "timss"}]},
-            "sources need labels",
+            "sources, dev and test need labels",
         ),
         (
             {"sources": [{"path": "x", "format": "pmtd", "task": "irf"}]},

@@ -19,7 +19,7 @@ _BACKBONES = (
 """GiB of GPU memory from which → backbone, in bfloat16 under adapters."""
 _LARGE = 200_000_000
 """Parameters from which adapters are trained, and not every weight."""
-_LEAST_STEPS = 300
+_LEAST_STEPS = 220
 _MANY = 2000
 """Examples from which three folds tell enough."""
 

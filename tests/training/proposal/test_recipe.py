@@ -66,7 +66,7 @@ def test_a_gpu_trains_adapters_on_what_fits_it(tmp_path: Path, gib: float, backb
 
 def test_few_examples_are_seen_more_often_and_held_out_in_more_folds(tmp_path: Path) -> None:
     few, fewer = propose(tmp_path, examples=300), propose(tmp_path, examples=300, smallest=3)
-    assert few.optimisation.epochs == 20 and propose(tmp_path).optimisation.epochs == 4
+    assert few.optimisation.epochs == 20 and propose(tmp_path).optimisation.epochs == 3
     assert (few.evaluation.folds, fewer.evaluation.folds) == (5, 3)
 
 

@@ -14,7 +14,7 @@ from training.data.examples import Example, assign_rows, measure_prior
 from training.data.sampling import thin_out
 from training.data.support import Support, read_support
 from training.errors import BadInput
-from training.evaluation.behaviour import measure_behaviour
+from training.evaluation.behaviour import describe_behaviour
 from training.evaluation.crossvalidate import HeldOut
 from training.evaluation.cv_evaluation import Evaluation, evaluate_as_asked, pool_modes, report
 from training.evaluation.final_test import measure_test
@@ -95,7 +95,7 @@ def rewrite_card(recipe: TrainRecipe) -> bool:
     except CheckpointError as error:
         raise BadInput(str(error)) from error
     measured = describe_measurement(recipe, manifest)
-    behaviour = measure_behaviour(recipe.output, heading="###") if recipe.card.behaviour else ""
+    behaviour = describe_behaviour(recipe, recipe.output)
     write_card(recipe, recipe.output, manifest, measured, behaviour)
     return True
 

@@ -1,32 +1,25 @@
 """A client in a live dialogue, which takes it to another replica when a connection is lost."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import websockets
 
-from benchmarks.balanced.expected import Expected
-from benchmarks.balanced.ledger import CUT, Ledger
-from benchmarks.http_load import Address
+from benchmarks.balanced.client import BalancedClient
+from benchmarks.balanced.ledger import CUT
 
 _PAUSE_S = 0.1
 _ANSWER_S = 60.0
 
 
-class LiveDialogues:
+class LiveDialogues(BalancedClient):
     """One client with one live dialogue at a time, as `service.live.messages` has it."""
 
-    def __init__(
-        self, address: Address, expected: Expected, ledger: Ledger, *, seed: int, pause_s: float
-    ) -> None:
-        self._url = f"ws://{address.host}:{address.port}/classify/dialogue/live"
-        self._expected = expected
-        self._ledger = ledger
-        self._draw = random.Random(seed)
-        self._pause_s = pause_s
+    @property
+    def _url(self) -> str:
+        return f"ws://{self._address.host}:{self._address.port}/classify/dialogue/live"
 
     async def hold(self, is_over: Callable[[], bool]) -> None:
         """Hold one dialogue after the other, each until all its turns have a final label."""

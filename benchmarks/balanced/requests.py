@@ -1,33 +1,25 @@
 """Clients that send single items and batches, and send again what was not answered."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
-from benchmarks.balanced.expected import PROBLEM, Expected
-from benchmarks.balanced.ledger import CUT, Ledger
-from benchmarks.http_load import Address, Connection
+from benchmarks.balanced.client import BalancedClient
+from benchmarks.balanced.expected import PROBLEM
+from benchmarks.balanced.ledger import CUT
+from benchmarks.http_load import Connection
 
 _ATTEMPT_S = 120.0
 _PAUSE_S = 0.1
 
 
-class Requests:
+class Requests(BalancedClient):
     """One client with one keep-alive connection, as a program that calls has it."""
 
-    def __init__(
-        self, address: Address, expected: Expected, ledger: Ledger, *, seed: int, pause_s: float
-    ) -> None:
-        self._address = address
-        self._expected = expected
-        self._ledger = ledger
-        self._draw = random.Random(seed)
-        self._pause_s = pause_s
-        self._connection: Connection | None = None
+    _connection: Connection | None = None
 
     async def send_singles(self, is_over: Callable[[], bool]) -> None:
         """Send one item after the other until it is over, each until it is answered."""

@@ -1,7 +1,6 @@
 """A client that streams lines, and opens another stream with those that were not answered."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -9,27 +8,17 @@ from typing import Any
 import httptools
 import orjson
 
-from benchmarks.balanced.expected import PROBLEM, Expected
-from benchmarks.balanced.ledger import CUT, Ledger
-from benchmarks.http_load import Address
+from benchmarks.balanced.client import BalancedClient
+from benchmarks.balanced.expected import PROBLEM
+from benchmarks.balanced.ledger import CUT
 
 _PATH = f"{PROBLEM}/stream"
 _PART = 8
 _PAUSE_S = 0.1
 
 
-class Streams:
+class Streams(BalancedClient):
     """One client with one stream at a time."""
-
-    def __init__(
-        self, address: Address, expected: Expected, ledger: Ledger, *, seed: int, pause_s: float
-    ) -> None:
-        self._address = address
-        self._expected = expected
-        self._ledger = ledger
-        self._draw = random.Random(seed)
-        self._pause_s = pause_s
-        """Between parts of the lines: a stream lasts, so that a fault meets it."""
 
     async def send_lines(self, lines: int, is_over: Callable[[], bool]) -> None:
         """Send so many lines, over and over; each until it is answered."""

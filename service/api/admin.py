@@ -86,8 +86,7 @@ _MOST_VALUES = 64
     openapi_extra=describe_model_body(LoadRequest, {"checkpoint": "ncal-7b/2", "name": "next"}),
 )
 async def load_model(request: Request) -> Response:
-    deadline = make_call(request, "single").deadline
-    asked = await _read(request, LoadRequest, deadline)
+    asked, deadline = await _read(request, LoadRequest)
     is_done = await _get_rotation(request).load(
         asked.checkpoint, alias=asked.name, fingerprint=asked.fingerprint, deadline=deadline
     )
@@ -102,8 +101,7 @@ async def load_model(request: Request) -> Response:
     openapi_extra=describe_model_body(ModelRequest, {"model": "next"}),
 )
 async def change_default(request: Request) -> Response:
-    deadline = make_call(request, "single").deadline
-    asked = await _read(request, ModelRequest, deadline)
+    asked, _ = await _read(request, ModelRequest)
     _get_rotation(request).set_default(asked.model)
     return _answer(request, True)
 
@@ -116,8 +114,7 @@ async def change_default(request: Request) -> Response:
     openapi_extra=describe_model_body(ModelRequest, {"model": "next"}),
 )
 async def drop_model(request: Request) -> Response:
-    deadline = make_call(request, "single").deadline
-    asked = await _read(request, ModelRequest, deadline)
+    asked, deadline = await _read(request, ModelRequest)
     is_done = await _get_rotation(request).drop(asked.model, deadline=deadline)
     return _answer(request, is_done)
 
@@ -130,8 +127,7 @@ async def drop_model(request: Request) -> Response:
     openapi_extra=describe_model_body(ShadowRequest, {"model": "next", "share": 0.1}),
 )
 async def change_shadow(request: Request) -> Response:
-    deadline = make_call(request, "single").deadline
-    asked = await _read(request, ShadowRequest, deadline)
+    asked, _ = await _read(request, ShadowRequest)
     _get_rotation(request).set_shadow(asked.model, asked.share)
     return _answer(request, True)
 
@@ -140,15 +136,18 @@ def _get_rotation(request: Request) -> Rotation:
     return cast(Rotation, request.app.state.rotation)
 
 
-async def _read(request: Request, form: type[Form], deadline: float) -> Form:
+async def _read(request: Request, form: type[Form]) -> tuple[Form, float]:
+    """What is asked, and the deadline of the request."""
+    deadline = make_call(request, "single").deadline
     refuse_other_options(request)
-    return await read_form(
+    asked = await read_form(
         request,
         get_core(request).settings,
         deadline,
         lambda data: parse_form(form, data),
         max_values=_MOST_VALUES,
     )
+    return asked, deadline
 
 
 def _answer(request: Request, is_done: bool) -> Response:

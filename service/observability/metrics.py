@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from contract.manifest import Task
 from service import __version__
 from service.errors import HTTP_STATUS
-from service.observability.shadow_metrics import ShadowMetrics
+from service.observability.shadow_metrics import SHARE_BUCKETS, ShadowMetrics
 
 Mode = Literal["single", "batch", "stream", "live"]
 MODES: tuple[Mode, ...] = ("single", "batch", "stream", "live")
@@ -36,7 +36,6 @@ LATENCY_BUCKETS_S = (
 )  # fmt: skip
 _SERVER_ERRORS = {error.slug: status for error, status in HTTP_STATUS.items() if status >= 500}
 _SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-_SHARE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 
 
 class Metrics:
@@ -130,7 +129,7 @@ class Metrics:
             "ncal_prediction_confidence",
             "Probability of the predicted label, uniform prior.",
             ["model", "task"],
-            buckets=_SHARE_BUCKETS,
+            buckets=SHARE_BUCKETS,
             registry=registry,
         )
         self.needs_review = Counter(

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 Outcome = Literal["agree", "disagree", "dropped", "failed"]
 _MOST_LABELS = 16
 """Pairs of labels are counted for tasks of so many labels at most: 256 series."""
-_SHARE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
+SHARE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 _DIFFERENCE_BUCKETS = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 
 
@@ -40,7 +40,7 @@ class ShadowMetrics:
             "ncal_shadow_confidence",
             "Probability of its own label, of the model that answered and of the shadow.",
             ["task", "of"],
-            buckets=_SHARE_BUCKETS,
+            buckets=SHARE_BUCKETS,
             registry=registry,
         )
         self._difference = Histogram(

@@ -19,6 +19,7 @@ from training.data.behaviour import (
     read_tests,
 )
 from training.errors import BadInput
+from training.recipe.recipe import TrainRecipe
 from training.reporting.markdown_tables import write_table
 from training.statistics.metrics import wilson_interval
 from training.statistics.probabilities import Floats, take_softmax
@@ -63,6 +64,13 @@ def measure_behaviour(
                 lines = "\n".join(f"- {line}" for line in failed[prior])
                 parts.append(f"Failed under the {prior} prior:\n\n{lines}\n")
     return "\n".join(parts)
+
+
+def describe_behaviour(recipe: TrainRecipe, folder: Path) -> str:
+    """The tables for the model card of `folder`; empty unless the recipe's card asks for them."""
+    if recipe.card is None or not recipe.card.behaviour:
+        return ""
+    return measure_behaviour(folder, heading="###")
 
 
 def judge(

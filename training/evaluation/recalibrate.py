@@ -22,7 +22,7 @@ from training.checkpoints.read_checkpoint import (
 from training.checkpoints.work_folder import RECIPE_NAME
 from training.data.examples import Example, measure_prior
 from training.errors import BadInput
-from training.evaluation.behaviour import measure_behaviour
+from training.evaluation.behaviour import describe_behaviour
 from training.evaluation.cv_evaluation import summarize
 from training.recipe.recipe import TrainRecipe
 from training.reporting.model_card import CARD_NAME
@@ -147,8 +147,7 @@ def _write(folder: Path, output: Path, manifest: Manifest, note: str) -> None:
         write_manifest(manifest, staging)
         if recipe is not None:
             measured = describe_measurement(recipe, manifest) + note
-            asked = recipe.card is not None and recipe.card.behaviour
-            behaviour = measure_behaviour(staging, heading="###") if asked else ""
+            behaviour = describe_behaviour(recipe, staging)
             write_card(recipe, staging, manifest, measured, behaviour)
         staging.rename(output)
     except (OSError, BadInput) as error:

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet
 
-from benchmarks.machine import count_cores, read_processor
-from benchmarks.problems import make_problems
+from benchmarks.load.problems import make_problems
+from benchmarks.systems.machine import count_cores, read_processor
 from bulk.fragments import Part, plan_parts
 from bulk.job import Job, load_labelling
 from bulk.part import BATCH_ROWS, Report, add_reports, label_part

@@ -20,11 +20,12 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from benchmarks.http_load import Address, StreamCut, run_stream
-from benchmarks.problems import make_problems
-from benchmarks.processes import stop_cleanly_on_sigterm
-from benchmarks.scenarios.bench import CLIENTS, PROBLEM
-from benchmarks.systems import RunningService, start_service
+from benchmarks.load.connection import Address
+from benchmarks.load.problems import make_problems
+from benchmarks.load.streams import StreamCut, run_stream
+from benchmarks.serving.bench import CLIENTS, PROBLEM
+from benchmarks.systems.processes import stop_cleanly_on_sigterm
+from benchmarks.systems.running import RunningService, start_service
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from engine.vllm.environment import prepare_environment
 from service.settings import Settings

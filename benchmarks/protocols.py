@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from benchmarks.http_load import Address, run_all
-from benchmarks.machine import count_cores, read_processor
-from benchmarks.problems import make_problems
-from benchmarks.processes import read_processor_s, stop_cleanly_on_sigterm
-from benchmarks.samples import divide, spread
-from benchmarks.systems import RunningService, start_service
+from benchmarks.load.connection import Address
+from benchmarks.load.loops import run_all
+from benchmarks.load.problems import make_problems
+from benchmarks.load.samples import divide, spread
+from benchmarks.systems.machine import count_cores, read_processor
+from benchmarks.systems.processes import read_processor_s, stop_cleanly_on_sigterm
+from benchmarks.systems.running import RunningService, start_service
 from contract.labels import TIMSS
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from service.settings import Settings

@@ -24,10 +24,12 @@ import orjson
 import uvloop
 import websockets
 
-from benchmarks.http_load import Address, Connection, run_batch, run_stream
-from benchmarks.problems import make_problems
-from benchmarks.processes import stop_cleanly_on_sigterm
-from benchmarks.systems import RunningService, start_service
+from benchmarks.load.connection import Address, Connection
+from benchmarks.load.loops import run_batch
+from benchmarks.load.problems import make_problems
+from benchmarks.load.streams import run_stream
+from benchmarks.systems.processes import stop_cleanly_on_sigterm
+from benchmarks.systems.running import RunningService, start_service
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from engine.vllm.environment import prepare_environment
 from service.settings import Settings

@@ -105,6 +105,22 @@ def test_losses_need_only_torch() -> None:
 
 
 LAYERS = {
+    "benchmarks": (
+        "chaos",
+        "soak",
+        "faults",
+        "serving",
+        "replicas",
+        "scaling",
+        "protocols",
+        "training",
+        "bulk_ray",
+        "label_choice",
+        "results",
+        "systems",
+        "load",
+        "__init__",
+    ),
     "bulk": (
         "__main__",
         "command",
@@ -206,7 +222,18 @@ def test_rooms_import_only_from_those_below(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["bulk", "engine", "labelling", "ncal", "ncal_client", "service", "tables", "training"]
+    "part",
+    [
+        "benchmarks",
+        "bulk",
+        "engine",
+        "labelling",
+        "ncal",
+        "ncal_client",
+        "service",
+        "tables",
+        "training",
+    ],
 )
 def test_rooms_say_what_lives_in_them_and_stay_small(part: str) -> None:
     for folder in {source.parent for source in find_sources(part)}:

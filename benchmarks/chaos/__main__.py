@@ -20,8 +20,8 @@ import uvloop
 from benchmarks.chaos.events import list_events
 from benchmarks.chaos.run import Outcome, run_chaos
 from benchmarks.chaos.supervisor import Supervisor
-from benchmarks.processes import stop_cleanly_on_sigterm
 from benchmarks.soak import Vitals, describe_quarters, is_flat
+from benchmarks.systems.processes import stop_cleanly_on_sigterm
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from engine.vllm.environment import prepare_environment
 from service.settings import Settings

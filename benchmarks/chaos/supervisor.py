@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from benchmarks.http_load import Address
-from benchmarks.systems import RunningService, start_service
+from benchmarks.load.connection import Address
+from benchmarks.systems.running import RunningService, start_service
 from service.settings import Settings
 
 OPEN_FILES = 512

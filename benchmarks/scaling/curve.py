@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.http_load import Address, run_closed_loop, run_open_loop
-from benchmarks.machine import count_cores, read_processor
-from benchmarks.problems import make_problems
-from benchmarks.processes import stop_cleanly_on_sigterm
-from benchmarks.systems import RunningService, start_service
+from benchmarks.load.connection import Address
+from benchmarks.load.loops import run_closed_loop, run_open_loop
+from benchmarks.load.problems import make_problems
+from benchmarks.systems.machine import count_cores, read_processor
+from benchmarks.systems.processes import stop_cleanly_on_sigterm
+from benchmarks.systems.running import RunningService, start_service
 from service.settings import Settings
 
 _PROBLEM = "/classify/problem"

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from benchmarks.autoscaling import TARGETS, is_good, read_policies
+from benchmarks.scaling.__main__ import TARGETS, is_good, read_policies
 from benchmarks.scaling.autoscaler import Autoscaler, Observation, Policy
 from benchmarks.scaling.cluster import Outcome, World, simulate
 from benchmarks.scaling.curve import CURVE, STRAIGHT, Curve, Point

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.balanced.expected import Expected
-from benchmarks.balanced.ledger import CUT, Ledger
-from benchmarks.replicas import KILLED, ROLLOUT, THREE, TWO, find_faults
+from benchmarks.replicas.__main__ import KILLED, ROLLOUT, THREE, TWO, find_faults
+from benchmarks.replicas.expected import Expected
+from benchmarks.replicas.ledger import CUT, Ledger
 
 
 def make_ledger() -> Ledger:

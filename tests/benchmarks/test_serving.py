@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.infinity import write_older_form
-from benchmarks.machine import count_operations
-from benchmarks.report import read_report, replace_figures
+from benchmarks.load.samples import Sample, divide
 from benchmarks.results import Rate, Report, Result
-from benchmarks.samples import Sample, divide
-from benchmarks.scenarios.bench import count_refused
-from benchmarks.worker import cut_into_steps
+from benchmarks.serving.bench import count_refused
+from benchmarks.serving.report import read_report, replace_figures
+from benchmarks.systems.infinity import write_older_form
+from benchmarks.systems.machine import count_operations
+from benchmarks.systems.worker import cut_into_steps
 from contract.manifest import CheckpointError
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from tests.unmeasured import make_unmeasured_environment

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from benchmarks.training import compare
-from benchmarks.training_cases import CASES, find_backbone
-from benchmarks.training_cases import make_recipe as make_case_recipe
-from benchmarks.training_measurement import SYSTEMS, Measurement, System
-from benchmarks.training_worker import append_labels, choose_examples, run
+from benchmarks.training.__main__ import compare
+from benchmarks.training.cases import CASES, find_backbone
+from benchmarks.training.cases import make_recipe as make_case_recipe
+from benchmarks.training.measurement import SYSTEMS, Measurement, System
+from benchmarks.training.worker import append_labels, choose_examples, run
 from contract.labels import IRF, TIMSS
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from tests.training.tiny import make_backbone, make_data, make_recipe

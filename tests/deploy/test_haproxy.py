@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from benchmarks.balanced.balancer import find_haproxy, make_environment
+from benchmarks.replicas.balancer import find_haproxy, make_environment
 from service.settings import Settings
 from tests.deploy.expressions import ROOT
 

@@ -12,7 +12,7 @@ from tests.docs.programs import check_module
 _PROGRAMS = {
     "LABEL_ARGS": ("labelling", ["problems.csv"]),
     "SOAK_ARGS": ("benchmarks.soak", []),
-    "CHAOS_ARGS": ("benchmarks.chaos.__main__", []),
+    "CHAOS_ARGS": ("benchmarks.chaos", []),
 }
 """Variables that hold options of a program, and what the Makefile puts before them."""
 

@@ -154,10 +154,12 @@ def _parse_model_list(arguments: list[str]) -> list[str]:
 
 def _parse_benchmark(module: str, arguments: list[str]) -> list[str]:
     """Let a program run to where its options are parsed, and no further."""
-    main = importlib.import_module(module).main
+    found = importlib.import_module(module)
+    if hasattr(found, "__path__"):
+        found = importlib.import_module(f"{module}.__main__")
     with _stop_after_parsing(), patch.object(sys, "argv", [module, *arguments]):
         try:
-            main()
+            found.main()
         except _ParsedError:
             return []
     return ["never parsed its options"]

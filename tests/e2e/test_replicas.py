@@ -1,4 +1,4 @@
-"""The replicas of `benchmarks/replicas.py` behind a real HAProxy, for seconds."""
+"""The replicas of `python -m benchmarks.replicas` behind a real HAProxy, for seconds."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks.balanced.balancer import find_haproxy
+from benchmarks.replicas.balancer import find_haproxy
 from tests.e2e.service_process import ROOT, make_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -1,0 +1,1 @@
+"""What is measured: the service and its peers, each in processes of its own, and the machine."""

@@ -1,0 +1,1 @@
+"""The trainer beside the reference method, on shapes of published models."""

@@ -31,7 +31,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     _add_answers(parser)
     _add_output(parser)
     add_service(parser)
-    return parser.parse_args(arguments)
+    return parse_with_service(parser, arguments)
 
 
 def _add_columns(parser: ArgumentParser) -> None:
@@ -138,9 +138,22 @@ def add_service(parser: ArgumentParser) -> None:
         "--url", help="a service that runs; its key in the environment, as NCAL_API_KEY"
     )
     group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="which checkpoint of a service at --url, by name or fingerprint (its default)",
+    )
+    group.add_argument(
         "--patience",
         type=float,
         default=300.0,
         metavar="SECONDS",
         help="how long to wait for one that is busy or away (300)",
     )
+
+
+def parse_with_service(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """Parse options, those of `add_service` among them."""
+    options = parser.parse_args(arguments)
+    if options.model is not None and not options.url:
+        parser.error("--model chooses among the checkpoints of a service: name it with --url")
+    return options

@@ -11,7 +11,7 @@ from contract.inputs import Kind
 from contract.manifest import CheckpointError
 from contract.priors import Mix
 from contract.prompts import ContextWindow
-from labelling.arguments import add_service
+from labelling.arguments import add_service, parse_with_service
 from labelling.client import Client, ServedTask
 from labelling.conversation import Conversation, LineError
 from labelling.errors import ServiceFailure
@@ -65,7 +65,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--json", action="store_true", help="a JSON object for each line")
     add_service(parser)
-    return parser.parse_args(arguments)
+    return parse_with_service(parser, arguments)
 
 
 def _read_lines(options: Namespace) -> Iterator[str]:

@@ -46,32 +46,41 @@ class Client:
         url: str,
         *,
         key: str | None = None,
+        model: str | None = None,
         patience_s: float = 300.0,
         ended: Event | None = None,
     ) -> None:
-        """`ended` is set when the service cannot come back: then nothing waits for it."""
+        """`model` names the checkpoint that shall answer, as `?model=` does; without one it is
+        that of the service. `ended` is set when the service cannot come back: then nothing waits
+        for it."""
         try:
             self._client = ncal_client.Client(url, key=key, patience_s=patience_s, stopped=ended)
         except ValueError as error:
             raise FileError(f"--url {error}") from None
         self._url = url.rstrip("/")
+        self._model = model
 
     def stop(self) -> None:
         """Let calls that wait for the service fail now."""
         self._client.stop()
 
     def list_tasks(self) -> list[ServedTask]:
-        """What the service can label; ServiceFailure at once if nobody is there."""
+        """What the service can label; ServiceFailure at once if nobody is there, FileError if it
+        has no such model."""
         with _explained(self._url):
             labels = self._patiently(self._client.list_labels)
             models = self._patiently(self._client.list_models)
         sets = {each.task: each for each in labels}
+        chosen = [each for each in models if self._model is None or _is_called(each, self._model)]
+        if models and not chosen:
+            names = ", ".join(each.name for each in models)
+            raise FileError(f"--model {self._model}: {self._url} has no such model, but {names}")
         try:
             return [
                 _make_task(model, task, sets[task.name])
-                for model in models
+                for model in chosen
                 for task in model.tasks
-                if task.is_default
+                if task.is_default or self._model is not None
             ]
         except (KeyError, ValueError) as error:
             raise FileError(f"--url {self._url}: is no NCAL Serve") from error
@@ -84,12 +93,11 @@ class Client:
         """
         if not items:
             return []
+        options: ncal_client.Options = {"prior": "uniform", "prediction_set": True}
+        if self._model is not None:
+            options["model"] = self._model
         with _explained(self._url):
-            results = list(
-                self._client.classify_many(
-                    items, task=task.name, prior="uniform", prediction_set=True
-                )
-            )
+            results = list(self._client.classify_many(items, task=task.name, **options))
         for result in results:
             if result.answer is not None and str(result.answer.model) != task.model:
                 raise ServiceFailure(
@@ -122,6 +130,11 @@ def _explained(url: str) -> Iterator[None]:
     except ServiceError as error:
         remedy = "; put a key into NCAL_API_KEY" if isinstance(error, Unauthorized) else ""
         raise ServiceFailure(f"{url} answers {error}{remedy}") from error
+
+
+def _is_called(model: ncal_client.Model, name: str) -> bool:
+    """By its name or fingerprint, whole or its first digits; the service refuses too few."""
+    return name == model.name or model.fingerprint.startswith(name)
 
 
 def describe_tasks(manifest: Manifest) -> list[ServedTask]:

@@ -30,7 +30,8 @@ class OwnService(NamedTuple):
 
 def connect(options: Namespace) -> Client:
     """A client of the service at `--url`; its key stands in the environment."""
-    return Client(options.url, key=os.environ.get("NCAL_API_KEY"), patience_s=options.patience)
+    key = os.environ.get("NCAL_API_KEY")
+    return Client(options.url, key=key, model=options.model, patience_s=options.patience)
 
 
 @contextmanager

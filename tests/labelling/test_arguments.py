@@ -40,3 +40,9 @@ def test_a_checkpoint_and_a_service_exclude_each_other(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         parse_arguments(read_words("CHECKPOINT=model", "LABEL_ARGS=--url http://127.0.0.1:8000"))
     assert "--url: not allowed with argument --checkpoint" in capsys.readouterr().err
+
+
+def test_a_model_is_chosen_at_a_service_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["problems.csv", "--model", "next"])
+    assert "name it with --url" in capsys.readouterr().err

@@ -268,6 +268,23 @@ async def test_another_model_in_the_middle_stops_the_file(
     assert not (tmp_path / "problems.labelled.csv").exists()
 
 
+async def test_one_of_several_checkpoints_is_chosen_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_problems(tmp_path)
+    models = [make_manifest(name="old"), make_manifest(name="new")]
+    async with run_fake_service(*models) as service, serve(service.app) as address:
+        url = f"http://{address}"
+        found = []
+        for number, chosen in enumerate(([], ["--model", "new"])):
+            output = tmp_path / f"{number}.csv"
+            assert await label(path, "--url", url, "--output", output, *chosen) == 0
+            found.append({row["ncal_model"] for row in read_csv(output)})
+        assert await label(path, "--url", url, "--model", "newer") == 2
+    assert found == [{f"{each.name} {each.fingerprint}"} for each in models]
+    assert "has no such model, but old, new" in capsys.readouterr().err
+
+
 async def test_a_busy_service_is_asked_again_when_it_says(tmp_path: Path) -> None:
     async with run_fake_service() as service:
         refusals = 2

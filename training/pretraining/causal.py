@@ -12,6 +12,9 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from training.errors import BadInput
 from training.fitting.muon import MuonWithAdamW
 
+_SAVE_STEPS = 200
+"""Of the bundled backbone some six minutes; a checkpoint has 100 MB."""
+
 
 class CausalTrainer(Trainer):
     """Next-token cross-entropy with layers and loss compiled, each by itself.
@@ -70,7 +73,7 @@ def build_arguments(
         remove_unused_columns=False,
         dataloader_drop_last=True,
         logging_steps=25,
-        save_steps=500,
+        save_steps=_SAVE_STEPS,
         save_total_limit=1,
         report_to="none",
         seed=seed,

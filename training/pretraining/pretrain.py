@@ -13,6 +13,7 @@ from transformers import (
 
 from training.errors import BadInput
 from training.fitting.processes import count_processes
+from training.fitting.resume import close_run, open_run
 from training.pretraining.causal import Blocks, CausalTrainer, build_arguments
 from training.pretraining.corpus import Corpus, read_corpus
 from training.pretraining.tokenizer import train_tokenizer
@@ -51,11 +52,16 @@ class PretrainRecipe(Settings):
 
 
 def pretrain(recipe: PretrainRecipe) -> None:
-    """Train tokenizer and model; write both to `recipe.output`."""
+    """Train tokenizer and model; write both to `recipe.output`.
+
+    A run that was broken off goes on from its last checkpoint, in `run` beside them; BadInput if
+    that is of another recipe or of other texts.
+    """
     if count_processes() > 1:
         raise BadInput("pretraining runs in one process; start it without torchrun")
+    run = recipe.output / "run"
     arguments = build_arguments(
-        recipe.output / "run",
+        run,
         batch_size=recipe.batch_size,
         warmup_steps=recipe.warmup_steps,
         seed=recipe.seed,
@@ -66,7 +72,8 @@ def pretrain(recipe: PretrainRecipe) -> None:
     blocks = pack_blocks(corpus, tokenizer, recipe)
     model = build_model(recipe, tokenizer)
     print(f"{model.num_parameters():,} parameters, {blocks.tokens:,} tokens", flush=True)
-    recipe.output.mkdir(parents=True, exist_ok=True)
+    described = {"recipe": recipe.model_dump(mode="json"), "texts": corpus.fingerprints}
+    checkpoint = open_run(run, described)
     trainer = CausalTrainer(
         model,
         arguments,
@@ -77,7 +84,7 @@ def pretrain(recipe: PretrainRecipe) -> None:
         bf16=recipe.bf16,
         compile=recipe.compile,
     )
-    result = trainer.train()
+    result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(recipe.output)
     tokenizer.save_pretrained(recipe.output)
     recipe.write(recipe.output / "pretrain.yaml")
@@ -90,6 +97,7 @@ def pretrain(recipe: PretrainRecipe) -> None:
         "data_sha256": corpus.fingerprints,
     }
     (recipe.output / "pretrain.json").write_text(json.dumps(summary, indent=2) + "\n")
+    close_run(run)
 
 
 def read_texts(recipe: PretrainRecipe) -> Corpus:

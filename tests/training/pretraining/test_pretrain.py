@@ -1,5 +1,6 @@
 """Pretraining: what is read, in which form, and a decoder that learns it."""
 
+import itertools
 import json
 import math
 import random
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.training.tiny import make_data, write_lines
 from training.__main__ import main
 from training.errors import BadInput
 from training.models.model import load_tokenizer
+from training.pretraining.causal import CausalTrainer
 from training.pretraining.corpus import read_corpus
 from training.pretraining.pretrain import PretrainRecipe, pretrain
 from training.pretraining.tokenizer import ASSISTANT, END, USER
@@ -85,14 +88,18 @@ def test_a_malformed_line_is_named(data: Path, line: str, reason: str) -> None:
         read(data)
 
 
-def test_a_backbone_is_trained_and_loads_everywhere(data: Path, tmp_path: Path) -> None:
-    recipe = {
-        "data": str(data), "output": str(tmp_path / "backbone"), "vocab_size": 340,
-        "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2, "epochs": 40,
+def make_recipe(data: Path, output: Path, *, epochs: int) -> dict[str, Any]:
+    return {
+        "data": str(data), "output": str(output), "vocab_size": 340,
+        "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2, "epochs": epochs,
         "block_tokens": 32, "batch_size": 8, "learning_rate": 1e-2,
         "muon_learning_rate": 1e-2, "weight_decay": 0.1,
         "warmup_steps": 5, "seed": 0, "bf16": False, "compile": False,
     }  # fmt: skip
+
+
+def test_a_backbone_is_trained_and_loads_everywhere(data: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(data, tmp_path / "backbone", epochs=40)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     assert main(["pretrain", "--check", "--recipe", str(tmp_path / "recipe.yaml")]) == 0
     assert not (tmp_path / "backbone").exists()
@@ -107,6 +114,34 @@ def test_a_backbone_is_trained_and_loads_everywhere(data: Path, tmp_path: Path) 
     with torch.inference_mode():
         answer = model(ids).logits[0, -1].argmax()
     assert tokenizer.decode(answer) == tokenizer.decode(tokenizer("引导")["input_ids"][0])
+
+
+def test_what_was_broken_off_goes_on_as_if_it_had_not_been(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.pretraining.causal._SAVE_STEPS", 2)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    pretrain(PretrainRecipe(**make_recipe(data, whole, epochs=6)))
+    compute_loss = CausalTrainer.compute_loss
+    with monkeypatch.context() as patch:
+        calls = itertools.count()
+
+        def break_off(*args: Any, **options: Any) -> Any:
+            if next(calls) == 3:
+                raise KeyboardInterrupt
+            return compute_loss(*args, **options)
+
+        patch.setattr(CausalTrainer, "compute_loss", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(PretrainRecipe(**make_recipe(data, broken, epochs=6)))
+    assert [path.name for path in (broken / "run").glob("checkpoint-*")] == ["checkpoint-2"]
+    with pytest.raises(BadInput, match="an unfinished run with another recipe"):
+        pretrain(PretrainRecipe(**make_recipe(data, broken, epochs=7)))
+    pretrain(PretrainRecipe(**make_recipe(data, broken, epochs=6)))
+    expected, found = (load_file(folder / "model.safetensors") for folder in (whole, broken))
+    for name, weights in expected.items():
+        torch.testing.assert_close(found[name], weights, rtol=0, atol=0)
+    assert not list((broken / "run").iterdir())
 
 
 def test_more_gpus_than_one_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

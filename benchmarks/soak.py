@@ -1,7 +1,7 @@
 """Hours of mixed traffic in short: nothing breaks, and memory stays flat.
 
-`python -m benchmarks.soak [--minutes 30]` starts a service and lets all kinds of clients
-use it at once: singles, batches, streams, whole and live dialogues, some that send nonsense
+`python -m benchmarks.soak [--minutes 30] [--engine vllm]` starts a service and lets all kinds of
+clients use it at once: singles, batches, streams, whole and live dialogues, some that send nonsense
 and some that leave. It ends with 0 when every answer was as it should be and the memory of
 service and engine grew by less than `--max-growth-mib`, and their open files by less than
 `--max-more-files`, from the second quarter of the time (caches are full by then) to the last.
@@ -210,16 +210,17 @@ def is_flat(growth: Vitals, *, max_growth_mib: float, max_more_files: float) -> 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--engine", choices=("openvino", "vllm"), default="openvino")
     parser.add_argument(
         "--pause-s", type=float, default=0.05, help="mean pause of a client between its acts"
     )
-    parser.add_argument("--max-growth-mib", type=float, default=50.0)
+    parser.add_argument("--max-growth-mib", type=float, default=16.0)
     parser.add_argument(
         "--max-more-files", type=float, default=50.0, help="twice as many as there are clients"
     )
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
     arguments = parser.parse_args()
-    settings = Settings(checkpoint=(arguments.checkpoint,))
+    settings = Settings(checkpoint=(arguments.checkpoint,), engine=arguments.engine)
     stop_cleanly_on_sigterm()
     prepare_environment(settings.engine_threads)
     logs = Path(tempfile.mkdtemp(prefix="ncal-soak-"))

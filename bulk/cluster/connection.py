@@ -4,11 +4,13 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ray
 import ray.data
+from ray.exceptions import RayError
 
+from bulk.cluster.access import join, keep_access
 from engine.cores import count_usable_cores
 from tables.errors import FileError
 
@@ -42,33 +44,36 @@ class Share(NamedTuple):
 def connect(where: str) -> Iterator[None]:
     """Join the cluster that `--ray` names, for as long as the block lasts.
 
-    FileError if there is none.
+    FileError if there is none, or if it breaks the work off.
     """
     # Progress is ours; what Ray writes about itself lies in its own logs.
-    options = {"logging_level": logging.ERROR, "log_to_driver": False}
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
-    try:
-        if where == "local":
-            ray.init(
-                address="local", num_cpus=count_usable_cores(), include_dashboard=False, **options
-            )
-        else:
-            ray.init(address=where, **options)
-    except Exception as error:  # Ray's own reasons have no common base
-        reason = " ".join(str(error).split())[:200]
-        remedy = "try again, or join a cluster" if where == "local" else "or say --ray local"
-        raise FileError(f"--ray {where}: no cluster answers ({reason}); {remedy}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    if where == "local":
+        options |= {"num_cpus": count_usable_cores(), "include_dashboard": False}
+    with keep_access():
+        join(where, options)
+        try:
+            yield
+        except RayError as error:
+            # Its text may quote a file.
+            raise FileError(
+                f"--ray {where}: Ray broke the work off ({type(error).__name__}); run the same "
+                f"command to go on; why stands in Ray's logs on the head node"
+            ) from error
+        finally:
+            ray.shutdown()
 
 
 def keep_quiet() -> ray.data.DataContext:
     """Leave the terminal to us, once a dataset is made: before, Ray Data sets it up anew."""
     context: ray.data.DataContext = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logger = logging.getLogger("ray.data")
+    logger.setLevel(logging.WARNING)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler):  # the others write Ray's own logs
+            handler.setLevel(logging.CRITICAL)
     return context
 
 

@@ -63,6 +63,7 @@ def label_parts(
     context = keep_quiet()
     context.max_errored_blocks = -1  # a part that is lost is no reason to lose the others
     context.execution_no_progress_timeout_s = -1  # a part may take long
+    context.max_consecutive_actor_init_deaths = _TRIES  # a worker may die while its engine begins
     data = ray.data.from_items(
         [{"part": json.dumps(part._asdict())} for part in parts], override_num_blocks=len(parts)
     )

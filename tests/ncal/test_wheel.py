@@ -1,6 +1,5 @@
 """The source archive and the wheel made of it: all that runs is inside, and nothing else."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from engine.checkpoint import BUNDLED_CHECKPOINT
 from tests.test_layout import ROOT
+from tests.unmeasured import make_unmeasured_environment
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,10 @@ def list_tracked(*folders: str) -> set[str]:
 def build(source: Path, kind: str, output: Path) -> Path:
     """Have the backend build, as pip does, with the setuptools that is installed."""
     code = f"from setuptools import build_meta; build_meta.build_{kind}({str(output)!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=source, env=make_unmeasured_environment(),
+        capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (made,) = output.iterdir()
     return made
@@ -81,7 +84,7 @@ def test_the_command_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-P", "-c", code, *words],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+            env=make_unmeasured_environment() | {"PYTHONPATH": str(tmp_path / "site")},
             capture_output=True,
             text=True,
         )

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from ncal_client import __version__
 from tests.labelling.runs import served
 from tests.test_layout import ROOT
+from tests.unmeasured import make_unmeasured_environment
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +43,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "ncal_client", base / "source", ignore=ignored)
     code = f"from setuptools import build_meta; build_meta.build_wheel({str(base)!r})"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=base / "source", capture_output=True, text=True
-    )
+        [sys.executable, "-c", code], cwd=base / "source", env=make_unmeasured_environment(),
+        capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (made,) = base.glob("*.whl")
     assert not list((base / "source").rglob("build"))  # it would be a part of the application's

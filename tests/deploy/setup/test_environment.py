@@ -282,27 +282,25 @@ def test_vllm_and_the_tests_packages_come_on_top(made: Workplace, tmp_path: Path
     assert leftover.exists()
 
 
-def test_what_was_left_half_done_is_made_anew(made: Workplace) -> None:
-    """As after a kill: the record says that an installation has begun."""
-    leftover = made.environment / "leftover"
-    leftover.touch()
-    record = json.loads(made.record.read_text())
-    made.record.write_text(json.dumps(record | {"busy": "cpu"}))
-    assert made.run()[0] == 0
-    assert not leftover.exists()
-    assert "fastapi" in made.find_modules()
-
-
-def test_a_wrong_file_is_refused_and_a_changed_lock_starts_from_nothing(made: Workplace) -> None:
+def test_a_changed_lock_and_what_was_left_half_done_start_from_nothing(made: Workplace) -> None:
+    """A wrong file is refused in the midst of it; the record says that something has begun."""
     line = made.make_wheel("tokenizers", "2.0")
     lock = made.locks / "cpu.txt"
     kept = [entry for entry in lock.read_text().splitlines(True) if "tokenizers" not in entry]
     lock.write_text("".join(kept) + re.sub("sha256:.*", "sha256:" + "0" * 64, line))
+    leftover = made.environment / "leftover"
+    leftover.touch()
     status, _, errors = made.run()
     assert status == 1
     assert re.fullmatch(r"error: a package source sent a file that is not .*\n", errors)
+    assert not leftover.exists()
+
     lock.write_text("".join(kept) + line)
+    assert json.loads(made.record.read_text())["busy"] == "cpu"
+    leftover.touch()
     assert made.run()[0] == 0
+    assert not leftover.exists()
+    assert "fastapi" in made.find_modules()
     assert any(made.environment.glob("lib/python*/site-packages/tokenizers-2.0.dist-info"))
 
 

@@ -80,7 +80,7 @@ def test_sets_are_those_the_server_builds() -> None:
 
 
 def test_cross_fitting_measures_what_new_data_show() -> None:
-    logits, labels = simulate(6, 20_000, temperature=2.5)
+    logits, labels = simulate(6, 10_000, temperature=2.5)
     result = cross_fit(logits, labels, PRIOR)
     assert result["after"]["ece_uniform"] < 0.03 < result["before"]["ece_uniform"]
     assert result["after"]["ece_training"] < 0.02

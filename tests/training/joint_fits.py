@@ -1,13 +1,15 @@
-"""Fits the recipes of a folder one after another, under torchrun in every process at once.
+"""Runs a command and fits the recipes of a folder, under torchrun in every process at once.
 
-`joint_fits.py FOLDER` reads `NAME.yaml` and writes `NAME.safetensors` and the log `NAME.json`
-into FOLDER. A recipe whose name ends in `resumed` is broken off in its third step first. One
-with `trainer.fsdp` shards its weights.
+`joint_fits.py FOLDER COMMAND …` runs `python -m training COMMAND …`, then reads `NAME.yaml` and
+writes `NAME.safetensors` and the log `NAME.json` into FOLDER. A recipe whose name ends in
+`resumed` is broken off in its third step first. One with `trainer.fsdp` shards its weights.
+Both in one place: what a process of torch imports costs more than what it fits here.
 """
 
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from accelerate import DistributedType, PartialState
 from safetensors.torch import save_file
 
 from contract.labels import BUILT_IN, IRF, TIMSS
+from training.__main__ import main
 from training.data.examples import read_examples
 from training.fit import fit
 from training.fitting import single_run
@@ -97,7 +100,19 @@ def fit_all(folder: Path, work: Path) -> None:
         fit_recipe(path, work)
 
 
-if __name__ == "__main__":
-    dist.init_process_group("gloo")
-    fit_all(Path(sys.argv[1]), Path(sys.argv[1]))
+def take_part(folder: Path, command: Sequence[str]) -> int:
+    """In each process of torchrun: the command first, which ends what joins the processes."""
+    if code := main(command):
+        return code
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    # torchrun's own place of meeting still holds what the command's processes said there.
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
+    )
+    fit_all(folder, folder)
     dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(take_part(Path(sys.argv[1]), sys.argv[2:]))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -30,6 +30,7 @@ pytestmark = [
 # Gradients are what processes share; with its usual ε Adam would blow up how the last bits of
 # tiny ones round.
 OPTIONS: dict[str, Any] = {"epochs": 2, "batch_size": 12, "learning_rate": 0.5}
+EPOCH = {"epochs": 1}
 STEADY = {"adam_epsilon": 1.0, "logging_steps": 1}
 SHARDED = STEADY | {"fsdp": True}
 # Every weight trained, recomputed, on the directions of features, in batches of two parts.
@@ -82,22 +83,44 @@ def assert_close(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> 
         assert torch.allclose(one[name], two[name], rtol=1e-4, atol=1e-5), name
 
 
-def test_two_processes_train_the_weights_of_one(workplace: Path, tmp_path: Path) -> None:
-    """Whole weights in both or, sharded, half of each in either."""
-    joint, alone = tmp_path / "joint", tmp_path / "alone"
-    for folder, prefix in ((joint, ""), (alone, "sharded-")):
-        folder.mkdir()
-        for name, changes in FITS.items():
-            if not (prefix and name.startswith(prefix)):
-                make(workplace, **changes).write(folder / f"{name}.yaml")
-    finished = run_two(joint_fits.__file__, str(joint), inherited=make_unmeasured_environment())
+class Joint(NamedTuple):
+    """What two processes have done, started once."""
+
+    fits: Path
+    """Holds what `FITS` came to."""
+    run: Path
+    """Where a recipe was trained to the end."""
+    finished: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def joint(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Joint:
+    fits, run = tmp_path_factory.mktemp("fits"), tmp_path_factory.mktemp("run")
+    for name, changes in FITS.items():
+        make(workplace, **changes).write(fits / f"{name}.yaml")
+    work = {"output": run / "out", "work": run / "work"}
+    recipe = make(workplace, evaluation={"parity_items": 8}, optimisation=EPOCH, **work)
+    recipe.write(run / "recipe.yaml")
+    command = ("train", "--recipe", str(run / "recipe.yaml"))
+    environment = make_unmeasured_environment()
+    finished = run_two(joint_fits.__file__, str(fits), *command, inherited=environment)
     assert finished.returncode == 0, finished.stderr[-3000:]
-    joint_fits.fit_all(alone, alone)
+    return Joint(fits, run, finished)
+
+
+def test_two_processes_train_the_weights_of_one(
+    workplace: Path, tmp_path: Path, joint: Joint
+) -> None:
+    """Whole weights in both or, sharded, half of each in either."""
+    for name, changes in FITS.items():
+        if not name.startswith("sharded-"):
+            make(workplace, **changes).write(tmp_path / f"{name}.yaml")
+    joint_fits.fit_all(tmp_path, tmp_path)
     for name in FITS:
-        two, whole = joint / f"{name}.safetensors", name.removeprefix("sharded-")
-        one = alone / f"{whole}.safetensors"
+        two, whole = joint.fits / f"{name}.safetensors", name.removeprefix("sharded-")
+        one = tmp_path / f"{whole}.safetensors"
         assert_close(load_file(one), load_file(two))
-        loaded = [int((joint / f"{name}.loaded-{rank}").read_text()) for rank in (0, 1)]
+        loaded = [int((joint.fits / f"{name}.loaded-{rank}").read_text()) for rank in (0, 1)]
         assert loaded[0] > 0 and (loaded[1] > 0) is not name.startswith("sharded-")
         logs = [json.loads(path.with_suffix(".json").read_text()) for path in (one, two)]
         keys = ("loss", "loss_cls", "loss_tc")
@@ -107,31 +130,25 @@ def test_two_processes_train_the_weights_of_one(workplace: Path, tmp_path: Path)
         assert recalls[0] == recalls[1]
         if name.endswith("resumed"):
             assert max(recalls[0]) > recalls[0][0]  # not the first checkpoint is the best
-        assert not list(joint.glob(f"{name}/checkpoint-*"))
+        assert not list(joint.fits.glob(f"{name}/checkpoint-*"))
 
 
-def test_the_whole_run_writes_and_says_everything_once(workplace: Path, tmp_path: Path) -> None:
-    """`train` as a user starts it, vLLM's proof included; the weights are those of one process."""
-    work = {"output": tmp_path / "out", "work": tmp_path / "work"}
-    epoch = {"epochs": 1}
-    recipe = make(workplace, evaluation={"parity_items": 8}, optimisation=epoch, **work)
-    recipe.write(tmp_path / "recipe.yaml")
-    finished = run_two("-m", "training", "train", "--recipe", str(tmp_path / "recipe.yaml"))
-    assert finished.returncode == 0, finished.stderr[-3000:]
+def test_the_whole_run_writes_and_says_everything_once(
+    workplace: Path, tmp_path: Path, joint: Joint
+) -> None:
+    """`train`, vLLM's proof included; the weights are those of one process."""
     for line in ("fold 1 of 2", "fold 2 of 2", "irf (live): macro recall", "\ncheckpoint "):
-        assert finished.stdout.count(line) == 1
-    manifest = read_manifest(tmp_path / "out")
+        assert joint.finished.stdout.count(line) == 1
+    manifest = read_manifest(joint.run / "out")
     assert manifest.parity and manifest.parity[0].max_probability_difference < 1e-3
-    assert {path.name for path in tmp_path.iterdir()} == {"out", "work", "recipe.yaml"}
-    lines = (tmp_path / "work" / "final" / "collapse.jsonl").read_text().splitlines()
+    assert {path.name for path in joint.run.iterdir()} == {"out", "work", "recipe.yaml"}
+    lines = (joint.run / "work" / "final" / "collapse.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [0, 0, 1, 1]
 
-    alone = make(workplace, optimisation=epoch)
-    (tmp_path / "fit").mkdir()
-    alone.write(tmp_path / "alone.yaml")
-    joint_fits.fit_recipe(tmp_path / "alone.yaml", tmp_path / "fit")
-    trained = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").state_dict()
-    assert_close(load_file(tmp_path / "fit" / "alone.safetensors"), trained)
+    make(workplace, optimisation=EPOCH).write(tmp_path / "alone.yaml")
+    joint_fits.fit_recipe(tmp_path / "alone.yaml", tmp_path)
+    trained = AutoModelForSequenceClassification.from_pretrained(joint.run / "out").state_dict()
+    assert_close(load_file(tmp_path / "alone.safetensors"), trained)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(

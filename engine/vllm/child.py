@@ -1,5 +1,6 @@
 """What the engine's process does before vLLM is imported there."""
 
+import functools
 import os
 import signal
 import threading
@@ -12,8 +13,9 @@ _NICENESS = 2
 """Of the engine: on cores that both want, answers and refusals go before the next step."""
 
 
+@functools.cache
 def prepare_child() -> None:
-    """Yield to the service, leave Ctrl-C to it, and end when it is gone.
+    """Yield to the service, leave Ctrl-C to it, and end when it is gone; once is enough.
 
     vLLM's engine does not notice when the service is killed without warning: an orphan
     would hold the model's memory, on a GPU all of it.

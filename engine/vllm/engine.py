@@ -103,6 +103,7 @@ def _make_arguments(checkpoint: Checkpoint, options: EngineOptions) -> AsyncEngi
         enforce_eager=on_cpu,  # a compiled graph gains little on a CPU and costs a slow start
         kv_cache_memory_bytes=options.kv_cache_mib * 2**20 if on_cpu else None,
         ir_op_priority=choose_kernels(),
+        worker_extension_cls="engine.vllm.worker.Extension",
         gpu_memory_utilization=options.gpu_memory_fraction,
         use_tqdm_on_load=False,
         enable_log_requests=False,

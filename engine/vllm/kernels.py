@@ -5,8 +5,8 @@ torch.compile to fuse the six operations that its Python fallback is made of. Th
 C++ compiler and a slow start, and this service has neither. So the kernel is registered
 here as one more provider of vLLM's operations (`vllm.ir`), and asked for by name.
 
-To be imported in both processes: the one that makes the configuration and the engine's,
-which imports its parent's main module first (see `service.command`).
+To be imported in both processes: the one that makes the configuration and the engine's (see
+`engine.vllm.worker`).
 """
 
 import torch

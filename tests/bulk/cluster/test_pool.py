@@ -1,5 +1,6 @@
 """The pool on a cluster of several nodes: what dies is mended, and every row is there once."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -9,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from bulk.fragments import list_input, plan_parts
-from bulk.job import Job
+from bulk.job import Job, load_labelling
+from bulk.rows.answers import label_batch
+from bulk.scorer import EngineScorer
 from bulk.storage import Place
-from tests.bulk.cluster.clusters import TestCluster, find_workers, make_slow_scorer
-from tests.bulk.jobs import make_job, read_output, write_problems
+from engine.choice import choose_engine
+from tests.bulk.cluster.clusters import TestCluster, find_workers, make_slow_scorer, run_command
+from tests.bulk.fake_labelling import make_batch
+from tests.bulk.jobs import CHECKPOINT, OPTIONS, make_job, read_output, write_problems
 from tests.e2e.service_process import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -71,3 +76,21 @@ def test_a_killed_worker_and_a_lost_node_cost_no_row(folder: Path, joined: TestC
     assert sorted(row["text"] for row in rows) == sorted(texts)
     assert not [row for row in rows if row["ncal_error"]]
     assert len(list((folder / "workers").iterdir())) > 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+def test_vllm_labels_as_the_embedded_engine_does(folder: Path, cluster: TestCluster) -> None:
+    """Its process finds our kernels though its parent is a worker of Ray and no program of ours."""
+    texts = write_problems(folder, files=1, rows=30)
+    words = [folder / "in", "--output", folder / "out", "--ray", cluster.address]
+    done = run_command(*words, "--engine", "vllm", "--part-rows", 20)
+    assert done.returncode == 0, done.stderr
+    rows = read_output(folder)
+    _, how = load_labelling(make_job(folder))
+    scorer = EngineScorer(CHECKPOINT, choose_engine("openvino"), OPTIONS)
+    expected = label_batch(make_batch(text=texts), how, scorer.score).to_pylist()
+    scorer.close()
+    for row, other in zip(rows, expected, strict=True):
+        assert (row["text"], row["ncal_label"]) == (other["text"], other["ncal_label"])
+        for label in how.task.label_set.ids:
+            assert row[f"ncal_p_{label}"] == pytest.approx(other[f"ncal_p_{label}"], abs=1e-4)

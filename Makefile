@@ -25,12 +25,12 @@ SERVED = $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
 PARTS := contract engine tables labelling bulk training service ncal ncal_client benchmarks deploy docs tests
-# A process of pytest for each core; each imports torch and vLLM, so there is a bound.
-SHARED_OUT := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Two processes of pytest: one imports torch and vLLM, and runs what needs them (tests/conftest.py).
+SHARED_OUT := --tx 2*popen --dist each --override-ini console_output_style=classic
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup serve label test test-fast test-cluster lint typecheck pytest format lock checkpoint benchmark \
+.PHONY: help setup serve label test test-fast test-cluster test-benchmarks lint typecheck pytest format lock checkpoint benchmark \
         benchmark-training pictures screenshots fuzz soak chaos audit sbom clean environment dev-environment
 
 help: ## Show the targets.
@@ -56,10 +56,13 @@ typecheck: dev-environment ## Check types.
 	@$(RUN) -m mypy
 
 test-fast: lint ## Before each commit: lint, and what starts no real service and trains nothing.
-	@$(RUN) -m pytest $(SHARED_OUT) -m "not slow and not cluster" $(PYTEST_ARGS) < /dev/null
+	@$(RUN) -m pytest $(SHARED_OUT) -m "not slow and not cluster and not benchmark" $(PYTEST_ARGS) < /dev/null
 
 test-cluster: dev-environment ## Label on a cluster of Ray with several nodes: workers, nodes and drivers die.
 	@$(RUN) -m pytest -m cluster tests/bulk $(PYTEST_ARGS) < /dev/null
+
+test-benchmarks: dev-environment ## Run the programs of benchmarks/ from end to end, in short.
+	@$(RUN) -m pytest -m benchmark tests/benchmarks $(PYTEST_ARGS) < /dev/null
 
 pytest: dev-environment ## Run the tests and report coverage; PYTEST_ARGS="-k prompts" narrows them.
 	@rm -rf build/coverage

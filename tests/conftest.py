@@ -1,12 +1,29 @@
-"""What holds for every test."""
+"""What holds for every test, and how tests are shared out.
+
+With `--dist each` (as `make test` has it) one process runs what imports torch, vLLM and their like,
+and the other the rest: importing them takes longer than most tests, and would in every process.
+"""
 
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.unmeasured import make_unmeasured_environment
 
 # The models of tests are tiny: a second thread would only spin, and the other core is another
 # worker's. torch reads it when it is imported, and every process that a test starts inherits it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TESTS = Path(__file__).parent
+WITH_TORCH = ("benchmarks", "engine", "training", "service/protocols/test_vllm_classify.py")
+NO_SOURCE = {"benchmarks", "deploy", "docs"}
+"""What they test is nothing whose coverage is asked for."""
+UNMEASURED = NO_SOURCE | {"e2e"}
+"""That which computes is a client."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,9 +32,59 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """In the process that shares out: tell another which part is its own."""
+    if node.config.getoption("dist") == "each":
+        node.workerinput["with_torch"] = node.gateway.id == "gw0"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare a process the imports of what another runs."""
+    return True if is_of_another(collection_path, config) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # What the command line names is collected in any case.
+    items[:] = [item for item in items if not is_of_another(item.path, config)]
     _skip_without_gpu([item for item in items if item.get_closest_marker("gpu")])
     _put_slow_files_first(items)
+
+
+def is_of_another(path: Path, config: pytest.Config) -> bool:
+    """Whether another process runs all that is or lies there."""
+    with_torch = getattr(config, "workerinput", {}).get("with_torch")
+    if with_torch is None:
+        return False
+    places = [TESTS / name for name in WITH_TORCH]
+    is_with_torch = any(path.is_relative_to(place) for place in places)
+    if with_torch:
+        return not is_with_torch and not any(place.is_relative_to(path) for place in places)
+    return is_with_torch
+
+
+def find_room(path: Path) -> str | None:
+    """The folder of `tests` in which something lies; the name of a file beside them."""
+    below = path.relative_to(TESTS).parts
+    return below[0] if below else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pause_coverage(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Measuring costs a quarter of the processor time."""
+    coverage = sys.modules.get("coverage")
+    running = coverage.Coverage.current() if coverage else None
+    room = find_room(request.path)
+    with pytest.MonkeyPatch.context() as patch:
+        if room in NO_SOURCE:
+            for name in set(os.environ) - make_unmeasured_environment().keys():
+                patch.delenv(name)
+        if running is None or room not in UNMEASURED:
+            yield
+        else:
+            running.stop()
+            yield
+            running.start()
 
 
 def _skip_without_gpu(chosen: list[pytest.Item]) -> None:

@@ -109,9 +109,9 @@ def find_faults(ledger: Ledger, least_share: float) -> list[str]:
 
 
 def find_share(ledger: Ledger) -> float:
-    """Return what the rollout did, divided by what two replicas do."""
+    """Return what the rollout did, divided by what two replicas do; 0 where these did nothing."""
     rates = {phase.name: phase.items_per_s for phase in ledger.phases}
-    return rates[ROLLOUT] / rates[TWO]
+    return rates[ROLLOUT] / rates[TWO] if rates[TWO] else 0.0
 
 
 def describe(ledger: Ledger) -> str:

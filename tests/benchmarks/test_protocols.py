@@ -12,6 +12,7 @@ from tests.unmeasured import make_unmeasured_environment
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_a_short_one_runs() -> None:
     command = [sys.executable, "-m", "benchmarks.protocols", "--turns", "1", "--items", "64"]
     done = subprocess.run(

@@ -35,6 +35,7 @@ def make_report() -> Report:
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_a_whole_one_runs(tmp_path: Path) -> None:
     path = tmp_path / "serving.json"
     command = [

@@ -1,10 +1,14 @@
-"""What the soak calls a leak."""
+"""What the soak calls a leak, and that a short one runs."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks.soak import Vitals, find_growth, is_flat
+from service.settings import Settings
+from tests.e2e.service_process import ROOT, make_environment
 
 SAMPLES = 120
 
@@ -42,3 +46,21 @@ def test_a_slow_leak_is_found(leak: dict[str, float]) -> None:
 def test_growth_is_that_from_the_second_quarter_to_the_last() -> None:
     vitals = [Vitals(service_mib, 0.0, 0.0) for service_mib in (1, 2, 4, 8)]
     assert find_growth(vitals) == Vitals(6.0, 0.0, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.benchmark
+@pytest.mark.timeout(600)
+def test_mixed_traffic_breaks_nothing_and_memory_stays_flat() -> None:
+    checkpoint = str(Settings().checkpoint[0])
+    command = [
+        sys.executable, "-m", "benchmarks.soak", "--minutes", "0.1", "--checkpoint", checkpoint,
+        "--max-growth-mib", "24",  # it was 2 where this was written
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for kind in ("ask", "batch", "stream", "dialogue", "talk", "send_nonsense", "leave"):
+        assert f"{kind} " in done.stdout, done.stdout

@@ -106,6 +106,7 @@ def test_missing_backbone_is_made_in_the_shape_of_the_bundled_checkpoint(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_a_whole_benchmark_runs_without_the_shared_data(tmp_path: Path) -> None:
     make_backbone(tmp_path / "backbone")
     elsewhere = tmp_path / "elsewhere"  # no ../shared beside it

@@ -1,5 +1,6 @@
 """The chaos of `make chaos`, for seconds instead of half an hour: each kind of event once."""
 
+import re
 import subprocess
 import sys
 
@@ -28,3 +29,6 @@ def test_every_request_is_answered_or_refused_as_documented() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for event in ("kill", "stop", "freeze", "slow reader", "half requests", "no descriptors"):
         assert f"{event} 1" in done.stdout, done.stdout
+    (traffic,) = re.findall(r"^done: (.*)$", done.stdout, re.M)
+    for kind in ("ask", "batch", "stream", "dialogue", "talk", "send_nonsense", "leave"):
+        assert f"{kind} " in traffic, done.stdout

@@ -16,8 +16,8 @@ def test_replicas_come_and_go_and_no_item_is_lost_or_wrong() -> None:
     if find_haproxy() is None:
         pytest.skip("no HAProxy (Debian, Ubuntu: apt install haproxy)")
     command = [
-        sys.executable, "-m", "benchmarks.replicas", "--seconds", "1.5", "--clients", "4",
-        "--pause-s", "0.1", "--texts", "60", "--renew", "a", "--least-share", "0",
+        sys.executable, "-m", "benchmarks.replicas", "--seconds", "2", "--clients", "4",
+        "--pause-s", "1.2", "--texts", "32", "--renew", "a", "--least-share", "0",
     ]  # fmt: skip
     done = subprocess.run(
         command,

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.service_process import PATIENT, ServiceProcess, start_service
-from tests.e2e.watch import Watch
 
 
 @pytest.fixture(scope="session")
@@ -13,12 +12,3 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     folder = tmp_path_factory.mktemp("shared-service")
     with start_service(folder, *PATIENT) as process:
         yield process
-
-
-@pytest.fixture(scope="session")
-def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    folder = tmp_path_factory.mktemp("watched-service")
-    file = folder / "holds"
-    program = ("tests.e2e.watched_service", str(file))
-    with start_service(folder, *PATIENT, program=program) as process:
-        yield Watch(process, file)

@@ -4,7 +4,7 @@ import http.client
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.hostile_bodies import Hostile, make_largest
 from tests.e2e.hostile_connections import Hurtful, make_hurtful
-from tests.e2e.service_process import wait_until
+from tests.e2e.service_process import PATIENT, start_service, wait_until
 from tests.e2e.watch import Harm, Watch
 
 pytestmark = [
@@ -37,6 +37,16 @@ ALL_FROM = 100_000
 TRIES = 3
 QUIET_S = 0.3
 DOCUMENTED = (200, 400, 413, 422, 429, 503, 504)
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """No longer than it is needed: watching takes processor time from all others."""
+    folder = tmp_path_factory.mktemp("watched-service")
+    file = folder / "holds"
+    program = ("tests.e2e.watched_service", str(file))
+    with start_service(folder, *PATIENT, program=program) as process:
+        yield Watch(process, file)
 
 
 def test_what_holds_the_loop_is_seen(watch: Watch) -> None:

@@ -22,6 +22,7 @@ from tests.e2e.service_process import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+ROWS = 1500
 PROBLEMS = [
     "小明有{n}个苹果，又买来{m}个，现在一共有多少个苹果？",
     "解方程：{n}x+{m}=100",
@@ -73,28 +74,28 @@ def count_answers(partial: Path) -> int:
 def test_a_killed_run_leaves_no_service_and_goes_on(
     tmp_path: Path, shared_service: ServiceProcess
 ) -> None:
-    path = write_problems(tmp_path / "problems.csv", 3000)
+    path = write_problems(tmp_path / "problems.csv", ROWS)
     output, partial = tmp_path / "out.csv", tmp_path / "out.csv.partial"
     with begin_label(path, "--output", output) as process:
         assert wait_until(lambda: count_answers(partial) > 0, START_TIMEOUT_S)
         process.kill()
         process.communicate()
         kept = count_answers(partial)
-        assert 0 < kept < 3000
+        assert 0 < kept < ROWS
         assert wait_until(lambda: not find_session(process.pid))
     assert not output.exists()
 
     with begin_label(path, "--output", output) as again:
         said, told = again.communicate(timeout=START_TIMEOUT_S)
     assert again.returncode == 0, told
-    assert f"{kept:,} of 3,000 rows are labelled already" in told
-    assert "3,000 of 3,000 rows labelled by ncal-mini" in said
+    assert f"{kept:,} of {ROWS:,} rows are labelled already" in told
+    assert f"{ROWS:,} of {ROWS:,} rows labelled by ncal-mini" in said
 
     with begin_label(path, "--url", shared_service.url) as other:
         _, told = other.communicate(timeout=START_TIMEOUT_S)
     assert other.returncode == 0, told
     broken_off, unbroken = read_rows(output), read_rows(tmp_path / "problems.labelled.csv")
-    assert [row["id"] for row in broken_off] == [f"p{number}" for number in range(3000)]
+    assert [row["id"] for row in broken_off] == [f"p{number}" for number in range(ROWS)]
     for one, two in zip(broken_off, unbroken, strict=True):
         assert one["text"] == two["text"]
         # What is computed together decides the last bits of float32.

@@ -12,13 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
-from transformers import AutoModelForSequenceClassification
 
 from contract.inputs import AnyInput, DialogueTurn, Problem, Turn
 from contract.manifest import Manifest, hash_deciding_files, read_manifest, write_manifest
 from contract.predictions import calibrate_logits, predict_set, select_rows
 from engine.checkpoint import load_checkpoints, load_prompt_encoders
+from engine.openvino import score_offline
 from service.settings import Settings
 from tests.e2e.service_process import (
     PATIENT,
@@ -75,19 +74,20 @@ def get_checkpoint_folder() -> Path:
     return Settings().checkpoint[0]
 
 
-def compute_with_transformers(task_name: str, items: list[AnyInput]) -> list[dict[str, Any]]:
-    """Logits and probabilities of the same checkpoint without vLLM, one item at a time."""
+def compute_alone(task_name: str, items: list[AnyInput]) -> list[dict[str, Any]]:
+    """Logits and probabilities of the same checkpoint without a service, one item at a time.
+
+    That they are those of transformers, tests/engine/test_contract.py shows.
+    """
     (checkpoint,) = load_checkpoints([get_checkpoint_folder()])
     task = checkpoint.manifest.task(task_name)
     encoder = load_prompt_encoders(checkpoint)[task_name]
-    model = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint.directory, dtype=torch.float32
-    ).eval()
+    prompts = encoder.encode(items)
+    token_ids = [prompt.token_ids for prompt in prompts]
+    scores = score_offline(checkpoint.directory, token_ids, dtype="float32", threads=1)
     expected = []
-    for prompt in encoder.encode(items):
-        with torch.inference_mode():
-            scores = model(input_ids=torch.tensor([prompt.token_ids])).logits[0].tolist()
-        logits = select_rows(task, scores)
+    for prompt, row in zip(prompts, scores, strict=True):
+        logits = select_rows(task, row)
         uniform = calibrate_logits(task, logits)
         ids = task.label_set.ids
         expected.append(
@@ -114,8 +114,8 @@ def test_the_ready_line_names_a_command_that_works(service: ServiceProcess) -> N
     assert service.ready_line.count("\n") == 1
 
 
-def test_problems_get_what_transformers_computes(client: httpx.Client) -> None:
-    expected = compute_with_transformers("timss", [Problem(text=text) for text in PROBLEMS])
+def test_problems_get_what_the_engine_alone_computes(client: httpx.Client) -> None:
+    expected = compute_alone("timss", [Problem(text=text) for text in PROBLEMS])
     assert max(each["tokens"] for each in expected) > 128, "no prompt is longer than a cache block"
     assert any(each["was_cut"] for each in expected)
     for text, want in zip(PROBLEMS, expected, strict=True):
@@ -133,8 +133,8 @@ def test_problems_get_what_transformers_computes(client: httpx.Client) -> None:
         assert weighed["probabilities"] == pytest.approx(want["training"], abs=1e-3)
 
 
-def test_turns_get_what_transformers_computes(client: httpx.Client) -> None:
-    expected = compute_with_transformers("irf", list(TURNS))
+def test_turns_get_what_the_engine_alone_computes(client: httpx.Client) -> None:
+    expected = compute_alone("irf", list(TURNS))
     items = [turn.model_dump() for turn in TURNS]
     batch = client.post("/classify/dialogue-turn/batch", json={"items": items}).json()
     for turn, result, want in zip(TURNS, batch["results"], expected, strict=True):
@@ -146,7 +146,7 @@ def test_turns_get_what_transformers_computes(client: httpx.Client) -> None:
 def test_a_crowded_batch_changes_no_answer(client: httpx.Client) -> None:
     """Many long prompts at once are prefilled in chunks and share steps."""
     texts = [f"第{number}题：" + PROBLEMS[number % len(PROBLEMS)] for number in range(200)]
-    expected = compute_with_transformers("timss", [Problem(text=text) for text in texts[:20]])
+    expected = compute_alone("timss", [Problem(text=text) for text in texts[:20]])
     items = [{"id": number, "text": text} for number, text in enumerate(texts)]
     response = client.post("/classify/problem/batch", json={"items": items})
     results = response.json()["results"]

@@ -29,7 +29,7 @@ DEAD = "urn:ncal-serve:error:engine-dead"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     folder = tmp_path_factory.mktemp("vllm")
-    with start_service(folder, "--engine", "vllm", *PATIENT, measured=True) as process:
+    with start_service(folder, "--engine", "vllm", *PATIENT) as process:
         yield process
 
 

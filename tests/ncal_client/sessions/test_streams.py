@@ -51,7 +51,7 @@ async def test_items_are_taken_as_results_are(kind: Kind) -> None:
 
     def give() -> Iterator[Problem]:
         nonlocal taken
-        for item in make_problems(5 * WINDOW):
+        for item in make_problems(4 * WINDOW):
             taken += 1
             yield item
 
@@ -67,7 +67,7 @@ async def test_items_are_taken_as_results_are(kind: Kind) -> None:
         count = 1
         while await take(results):
             count += 1
-    assert count == taken == 5 * WINDOW
+    assert count == taken == 4 * WINDOW
 
 
 async def take(results: Any) -> Result | None:

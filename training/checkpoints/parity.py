@@ -154,6 +154,8 @@ def _run_engine(checkpoint: Path, prompts: Sequence[Prompt]) -> NDArray[np.float
         environment = {
             "VLLM_LOGGING_LEVEL": "ERROR",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_NO_USAGE_STATS": "1",  # nobody is told, and it need not ask what runs here
+            "VLLM_PLUGINS": "",
             "HF_HUB_OFFLINE": "1",
         } | leave_out_torchrun(os.environ)
         finished = subprocess.run(

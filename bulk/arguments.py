@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
         required=True,
         metavar="WHERE",
         help="auto, the cluster that this machine is in; local, one for this command, on this "
-        "machine; or an address, ray://HOST:10001",
+        "machine; or, where it is in several, the address of a head, HOST:6379",
     )
     _add_columns(parser)
     _add_answers(parser)

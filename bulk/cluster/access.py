@@ -43,6 +43,12 @@ def join(where: str, options: dict[str, Any]) -> None:
 
     FileError if none answers, or asks for another token than we have.
     """
+    if where.startswith("ray://"):
+        # Its maintainers say so: https://github.com/ray-project/ray/issues/48682
+        raise FileError(
+            f"--ray {where}: Ray Data cannot be driven through Ray's client; say --ray auto on a "
+            "node of the cluster, or send the command there with `ray job submit`"
+        )
     try:
         _agree(where)
         ray.init(address=where, **options)
@@ -62,7 +68,7 @@ def _agree(where: str) -> None:
         if not {_TOKEN, _TOKEN_FILE} & os.environ.keys():
             os.environ[_TOKEN] = secrets.token_hex(32)
         return
-    asks = None if where.startswith("ray://") else _asks_for_token(where)
+    asks = _asks_for_token(where)
     said = os.environ.get(_MODE, "").lower()
     if asks is False and said == "token":
         raise FileError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed (make setup EXTRA=dev)")
-from bulk.cluster.access import keep_access
+from bulk.cluster.access import join, keep_access
 from tables.errors import FileError
 from tests.bulk.cluster.clusters import TestCluster, run_command
 from tests.bulk.jobs import read_output, write_problems
@@ -29,6 +29,11 @@ def test_what_is_said_of_tokens_is_undone(monkeypatch: pytest.MonkeyPatch) -> No
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="meanwhile")
     assert "RAY_AUTH_MODE" not in os.environ
     assert os.environ["RAY_AUTH_TOKEN"] == "before"
+
+
+def test_rays_client_is_refused_with_the_remedy() -> None:
+    with pytest.raises(FileError, match="say --ray auto on a node of the cluster"):
+        join("ray://127.0.0.1:10001", {})
 
 
 @pytest.fixture

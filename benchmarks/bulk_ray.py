@@ -3,18 +3,21 @@
 `python -m benchmarks.bulk_ray pool` labels the same problems by one embedded engine on all cores of
 this machine, without Ray and without files, and by the pool of a cluster of one node. `python -m
 benchmarks.bulk_ray overhead` labels rows by an engine that costs nothing, without Ray (the same
-reading, tokenizing, calibrating and writing in a loop) and with it, and tells the driver's memory.
-The start of cluster and engine is told apart.
+reading, tokenizing, calibrating and writing in a loop) and with it. It tells processor time too,
+which others on the machine change less than they change the clock: a row of the process that
+labels, and a second of the driver and Ray's own processes; and the most memory that the driver
+held. The start of cluster and engine is told apart.
 """
 
 import argparse
 import json
-import resource
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +26,13 @@ import pyarrow.parquet
 
 from benchmarks.load.problems import make_problems
 from benchmarks.systems.machine import count_cores, read_processor
+from benchmarks.systems.processes import (
+    PeakMemory,
+    find_family,
+    read_family_processor_s,
+    read_processor_s,
+    read_title,
+)
 from bulk.fragments import Part, plan_parts
 from bulk.job import Job, load_labelling
 from bulk.part import BATCH_ROWS, Report, add_reports, label_part
@@ -48,7 +58,12 @@ class Measured(NamedTuple):
     seconds: float
     start_s: float = 0.0
     """Until the engine had the first part."""
+    row_s: float = 0.0
+    """Processor time of a row, of the process that labels."""
+    ray_cores: float = 0.0
+    """Processor time of all other processes in a second."""
     driver_mib: float = 0.0
+    """The most that it held."""
 
     @property
     def rate(self) -> float:
@@ -111,14 +126,22 @@ def measure_overhead(sizes: Sequence[int], part_rows: int) -> None:
     for rows in sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_input(folder, rows)
-            loop = run_loop(make_job(folder, "loop", part_rows, threads=1))
+            # In a process of its own, or the driver would hold what it leaves behind.
+            with ProcessPoolExecutor(1, get_context("spawn")) as another:
+                loop = another.submit(write_and_loop, folder, rows, part_rows).result()
+            tell("loop", loop)
             job = make_job(folder, "pool", part_rows, threads=1)
             pool = run_pool(job, cpus=1, make_scorer=make_free_scorer)
-            tell("loop", loop)
             tell("pool", pool)
-            extra = pool.seconds / rows - loop.seconds / rows
-            print(f"  Ray: {extra * 1e6:+.1f} µs a row beside the loop")
+            extra = (pool.seconds - loop.seconds) / rows * 1e6
+            processor = (pool.row_s - loop.row_s) * 1e6
+            print(f"  Ray: {extra:+.1f} µs a row beside the loop, {processor:+.1f} of a processor")
+
+
+def write_and_loop(folder: Path, rows: int, part_rows: int) -> Measured:
+    """Write the input and label it without Ray."""
+    write_input(folder, rows)
+    return run_loop(make_job(folder, "loop", part_rows, threads=1))
 
 
 def write_input(folder: Path, rows: int) -> list[str]:
@@ -178,11 +201,13 @@ def run_loop(job: Job) -> Measured:
     source, target = Place(job.input), Place(job.output)
     scorer = make_free_scorer(job, checkpoint)
     parts = list_parts(job)
-    started = time.monotonic()
+    started, spent = time.monotonic(), time.process_time()
     reports = [
         label_part(source, part, target, how, scorer, fingerprint=job.fingerprint) for part in parts
     ]
-    return Measured(add_reports(reports).rows, time.monotonic() - started)
+    rows = add_reports(reports).rows
+    seconds = time.monotonic() - started
+    return Measured(rows, seconds, row_s=(time.process_time() - spent) / rows)
 
 
 def run_pool(job: Job, *, cpus: int, make_scorer: Any) -> Measured:
@@ -191,20 +216,40 @@ def run_pool(job: Job, *, cpus: int, make_scorer: Any) -> Measured:
     from bulk.cluster.pool import label_parts, start_engine_of
 
     began = time.monotonic()
+    memory = PeakMemory()
     reports: list[Report] = []
-    first = 0.0
+    first = began
+    before = now = (0.0, 0.0, 0.0)
     outcomes = label_parts(
         job, list_parts(job), Share(cpus, 0.0), engines=1, room=1,
         make_scorer=make_scorer or start_engine_of,
     )  # fmt: skip
     for outcome in outcomes:
         assert outcome.report is not None, outcome.error
+        now = (time.monotonic(), *read_processor_times())
         if not reports:
-            first = time.monotonic() - outcome.report.seconds
+            first, before = now[0] - outcome.report.seconds, now
         reports.append(outcome.report)
-    ended = time.monotonic()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Measured(add_reports(reports).rows, ended - first, first - began, peak)
+    rows = add_reports(reports).rows
+    seconds, worker_s, others_s = (
+        after - earlier for after, earlier in zip(now, before, strict=True)
+    )
+    return Measured(
+        rows,
+        now[0] - first,
+        start_s=first - began,
+        row_s=worker_s / max(rows - reports[0].rows, 1),
+        ray_cores=others_s / seconds if seconds else 0.0,
+        driver_mib=memory.read_mib(),
+    )
+
+
+def read_processor_times() -> tuple[float, float]:
+    """Seconds of the one process that labels, and of the driver and all others of the cluster."""
+    family = find_family(os.getpid())
+    workers = [pid for pid in family if read_title(pid).startswith(b"ray::MapWorker")]
+    spent = sum(map(read_processor_s, workers))
+    return spent, read_family_processor_s(os.getpid()) - spent
 
 
 def list_parts(job: Job) -> list[Part]:
@@ -217,9 +262,12 @@ def tell(name: str, measured: Measured) -> None:
     """A line for people, and one for programs on the error output."""
     start = f", start {measured.start_s:.1f} s" if measured.start_s else ""
     memory = f", driver {measured.driver_mib:,.0f} MiB" if measured.driver_mib else ""
+    processor = f" ({measured.row_s * 1e6:,.1f} of a processor)" if measured.row_s else ""
+    ray = f", Ray's own processes {measured.ray_cores:.2f} cores" if measured.ray_cores else ""
     print(
         f"{name}: {measured.rows:,} rows in {measured.seconds:.1f} s, {measured.rate:,.0f} a "
-        f"second, {measured.seconds / measured.rows * 1e6:,.1f} µs each{start}{memory}",
+        f"second, {measured.seconds / measured.rows * 1e6:,.1f} µs each{processor}{ray}"
+        f"{start}{memory}",
         flush=True,
     )
     print(json.dumps({"what": name, **measured._asdict()}), file=sys.stderr)

@@ -52,6 +52,27 @@ def read_processor_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid(3) makes of it on Linux
 
 
+def read_family_processor_s(parent: int) -> float:
+    """Processor time of a process, its children and theirs, also of those that have ended."""
+    ticks = 0
+    for pid in find_family(parent):
+        with suppress(OSError):  # it has just gone
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))  # its own, and of children it has waited for
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class PeakMemory:
+    """The most memory that this process holds from now on."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # forgets what it held before
+
+    def read_mib(self) -> float:
+        text = Path("/proc/self/status").read_text()
+        return int(text.partition("\nVmHWM:")[2].split()[0]) / 1024
+
+
 def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Poll a URL until it answers 200; RuntimeError, with the log, if it never does."""
     end = time.monotonic() + START_TIMEOUT_S

@@ -52,7 +52,7 @@ api = make_api().exclude(path_regex="^/classify/")  # the same endpoints have a 
 
 
 @api.parametrize()
-@settings(DRAWN, max_examples=30)
+@settings(DRAWN, max_examples=20)
 def test_every_answer_is_in_the_document(
     case: schemathesis.Case, shared_service: ServiceProcess
 ) -> None:

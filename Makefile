@@ -26,7 +26,7 @@ SETUP  = python=$$(PYTHON="$(PYTHON)" deploy/setup/find-python) \
          && "$$python" deploy/setup/environment.py $(VENV) $(ACCELERATOR)
 PARTS := contract engine tables labelling bulk training service ncal ncal_client benchmarks deploy docs tests
 # Two processes of pytest: one imports torch and vLLM, and runs what needs them (tests/conftest.py).
-SHARED_OUT := --tx 2*popen --dist each --override-ini console_output_style=classic
+SHARED_OUT := --tx "2*popen" --dist each --override-ini console_output_style=classic
 
 export PYTHONPATH := $(CURDIR)
 

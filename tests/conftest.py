@@ -7,6 +7,8 @@ and the other the rest: importing them takes longer than most tests, and would i
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TESTS = Path(__file__).parent
 WITH_TORCH = ("benchmarks", "engine", "training", "service/protocols/test_vllm_classify.py")
+THEIRS = {
+    True: (
+        "openvino", "peft", "transformers.trainer", "sklearn.feature_extraction.text",
+        "matplotlib.backends.backend_agg", "vllm.v1.engine.async_llm",
+    ),
+    False: ("openvino", "playwright.async_api", "ray.data", "schemathesis"),
+}  # fmt: skip
+"""By process, with torch or without: what takes long to import, longer where it is measured."""
 NO_SOURCE = {"benchmarks", "deploy", "docs"}
 """What they test is nothing whose coverage is asked for."""
 UNMEASURED = NO_SOURCE | {"e2e"}
@@ -36,7 +46,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure_node(node: Any) -> None:
     """In the process that shares out: tell another which part is its own."""
     if node.config.getoption("dist") == "each":
-        node.workerinput["with_torch"] = node.gateway.id == "gw0"
+        with_torch = node.gateway.id == "gw0"
+        is_whole = node.config.args_source is not pytest.Config.ArgsSource.ARGS
+        node.workerinput |= {"with_torch": with_torch, "is_whole": is_whole}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    given = getattr(session.config, "workerinput", {})
+    if given.get("is_whole"):
+        with unmeasured():
+            for name in THEIRS[given["with_torch"]]:
+                with suppress(ImportError):  # skipped where it is needed
+                    import_module(name)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -72,19 +93,25 @@ def find_room(path: Path) -> str | None:
 @pytest.fixture(scope="module", autouse=True)
 def pause_coverage(request: pytest.FixtureRequest) -> Iterator[None]:
     """Measuring costs a quarter of the processor time."""
-    coverage = sys.modules.get("coverage")
-    running = coverage.Coverage.current() if coverage else None
     room = find_room(request.path)
     with pytest.MonkeyPatch.context() as patch:
         if room in NO_SOURCE:
             for name in set(os.environ) - make_unmeasured_environment().keys():
                 patch.delenv(name)
-        if running is None or room not in UNMEASURED:
+        with unmeasured() if room in UNMEASURED else nullcontext():
             yield
-        else:
-            running.stop()
-            yield
-            running.start()
+
+
+@contextmanager
+def unmeasured() -> Iterator[None]:
+    """No coverage in this process meanwhile."""
+    coverage = sys.modules.get("coverage")
+    running = coverage.Coverage.current() if coverage else None
+    if running is not None:
+        running.stop()
+    yield
+    if running is not None:
+        running.start()
 
 
 def _skip_without_gpu(chosen: list[pytest.Item]) -> None:

@@ -61,19 +61,19 @@ class Curve:
 CURVE = Curve(
     capacity=230.0,
     points=(
-        Point(load=0.1, utilization=0.252, cpu=0.022),
-        Point(load=0.25, utilization=0.289, cpu=0.06),
-        Point(load=0.4, utilization=0.518, cpu=0.088),
-        Point(load=0.55, utilization=0.768, cpu=0.122),
-        Point(load=0.7, utilization=0.896, cpu=0.139),
-        Point(load=0.85, utilization=0.978, cpu=0.143),
-        Point(load=1.0, utilization=0.992, cpu=0.137),
+        Point(load=0.1, utilization=0.313, cpu=0.169),
+        Point(load=0.25, utilization=0.519, cpu=0.383),
+        Point(load=0.4, utilization=0.743, cpu=0.591),
+        Point(load=0.55, utilization=0.927, cpu=0.827),
+        Point(load=0.7, utilization=0.982, cpu=0.925),
+        Point(load=0.85, utilization=0.996, cpu=0.944),
+        Point(load=1.0, utilization=0.997, cpu=0.954),
     ),
 )
-"""Of the bundled checkpoint in float32 on two cores of an AMD EPYC. The points were measured on
-2026-11-29 while others used the machine (48 clients got 42 items/s), the capacity when it was
-quieter (docs/operating.md, Size). It bends: items that come one by one cost a step each, and only
-where some wait do they share one."""
+"""Of the bundled checkpoint in float32 on two cores of an AMD EPYC, which nothing else used
+(2026-11-29). 48 clients got 255 items/s then; the capacity is that of an earlier, busier hour, on
+the safe side. It bends: items that come one by one cost a step each, and only where some wait do
+they share one."""
 STRAIGHT = Curve(capacity=CURVE.capacity, points=(Point(load=1.0, utilization=1.0, cpu=1.0),))
 """Of batches and streams, whose items share steps at any load: the engine's use is the load."""
 

@@ -2,7 +2,6 @@
 
 With `--dist each` (as `make test` has it) one process runs what imports torch, vLLM and their like,
 and the other the rest: importing them takes longer than most tests, and would in every process.
-`e2e` imports nothing of them; with it both have as much to do.
 """
 
 import os
@@ -22,16 +21,13 @@ from tests.unmeasured import make_unmeasured_environment
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TESTS = Path(__file__).parent
-WITH_TORCH = (
-    "benchmarks", "e2e", "engine", "training", "service/protocols/test_vllm_classify.py",
-)  # fmt: skip
+WITH_TORCH = ("benchmarks", "engine", "training", "service/protocols/test_vllm_classify.py")
 THEIRS = {
     True: (
         "openvino", "peft", "transformers.trainer", "sklearn.feature_extraction.text",
-        "matplotlib.backends.backend_agg", "playwright.async_api", "schemathesis",
-        "vllm.v1.engine.async_llm",
+        "matplotlib.backends.backend_agg", "vllm.v1.engine.async_llm",
     ),
-    False: ("openvino", "ray.data"),
+    False: ("openvino", "playwright.async_api", "ray.data", "schemathesis"),
 }  # fmt: skip
 """By process, with torch or without: what takes long to import, longer where it is measured."""
 NO_SOURCE = {"benchmarks", "deploy", "docs"}

@@ -1,6 +1,7 @@
 """Whatever eight MiB say: the event loop is free again in a moment, and little memory is taken."""
 
 import http.client
+import os
 import signal
 import socket
 import sys
@@ -24,8 +25,10 @@ pytestmark = [
 MIB = 2**20
 MOST_BYTES = 8 * MIB
 MOST_GROWTH_MIB = 64.0
-LONGEST_HOLD_S = 0.050
-"""By processor time."""
+IS_SHARED = "PYTEST_XDIST_WORKER" in os.environ
+LONGEST_HOLD_S = 0.100 if IS_SHARED else 0.050
+"""By processor time: the same work takes up to twice as much of it while another process of tests
+has the other thread of the core."""
 WORST = (
     "zeros in .*previous", "names in .*x", "towers in @ for /classify/problem",
     "texts of one character in .*items", "wide turn in .*turns", "escaped pairs in .*text",

@@ -152,7 +152,7 @@ async def measure(service: RunningService, act: Act) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED_CHECKPOINT)
-    settings = Settings(checkpoint=(parser.parse_args().checkpoint,))
+    settings = Settings(checkpoint=(parser.parse_args().checkpoint,), engine="vllm")
     stop_cleanly_on_sigterm()
     prepare_environment(settings.engine_threads)
     print("| Fault | Requests it met | last answer after | stream's end | then |")
@@ -160,7 +160,7 @@ def main() -> int:
     for act in (kill_engine, stop_service, hang_engine):
         logs = Path(tempfile.mkdtemp(prefix="ncal-faults-"))
         # Whoever is refused for want of speed would not meet the fault.
-        with start_service(settings, logs, "--engine", "vllm", "--max-wait-s", "60") as service:
+        with start_service(settings, logs, "--max-wait-s", "60") as service:
             print(uvloop.run(measure(service, act)), flush=True)
     return 0
 

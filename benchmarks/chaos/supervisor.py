@@ -76,7 +76,7 @@ class Supervisor:
         self._stack.close()
         self._service = self._stack.enter_context(
             start_service(
-                self._settings, self.logs, "--engine", self._settings.engine, *_PATIENT,
+                self._settings, self.logs, *_PATIENT,
                 prefix=_limit_files(), environment=self._make_environment(),
             )
         )  # fmt: skip

@@ -122,8 +122,9 @@ def main() -> int:
     )
     options = parser.parse_args()
     stop_cleanly_on_sigterm()
+    settings = Settings(engine="openvino")
     logs = Path(tempfile.mkdtemp(prefix="ncal-curve-"))
-    with start_service(Settings(), logs, "--engine", "openvino", "--max-wait-s", "60") as service:
+    with start_service(settings, logs, "--max-wait-s", "60") as service:
         curve = measure_curve(service, options.seconds)
     print(f"{read_processor()}, {count_cores()} cores: {curve.capacity:.0f} items/s")
     for point in curve.points:

@@ -142,7 +142,8 @@ def _start_all(stack: ExitStack, plan: Plan, precision: Precision, report: Repor
         servers["infinity"] = stack.enter_context(infinity)
     on_vllm = None
     if "vllm" in plan.peers and is_full:
-        on_vllm = stack.enter_context(start_service(settings, logs, "--engine", "vllm"))
+        other = settings.model_copy(update={"engine": "vllm"})
+        on_vllm = stack.enter_context(start_service(other, logs))
     return Bench(
         service=stack.enter_context(start_service(settings, logs)),
         service_on_vllm=on_vllm,

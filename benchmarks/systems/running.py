@@ -106,9 +106,9 @@ def start_service(
     command = [
         *prefix, sys.executable, "-m", "service", "--port", "0",
         "--checkpoint", str(settings.checkpoint[0]), "--dtype", settings.dtype,
-        "--engine-threads", str(settings.engine_threads), *options,
+        "--engine", settings.engine, "--engine-threads", str(settings.engine_threads), *options,
     ]  # fmt: skip
-    log = logs / f"service-{settings.dtype}-{'-'.join(options)}.log"
+    log = logs / f"service-{settings.engine}-{settings.dtype}-{'-'.join(options)}.log"
     with run(command, log, pipe=True, environment=environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()

@@ -49,7 +49,7 @@ class WatchedProcess(process.Process):
 
 def _hold() -> None:
     """Hold the loop for longer than anything should, to show that it is seen."""
-    end = time.thread_time() + 0.2
+    end = time.thread_time() + 0.1
     while time.thread_time() < end:
         pass
 

@@ -1,14 +1,12 @@
 """What the soak calls a leak, and that a short one runs."""
 
 import random
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks.soak import Vitals, find_growth, is_flat
 from service.settings import Settings
-from tests.e2e.service_process import ROOT, make_environment
+from tests.e2e.service_process import run_module
 
 SAMPLES = 120
 
@@ -53,13 +51,10 @@ def test_growth_is_that_from_the_second_quarter_to_the_last() -> None:
 @pytest.mark.timeout(600)
 def test_mixed_traffic_breaks_nothing_and_memory_stays_flat() -> None:
     checkpoint = str(Settings().checkpoint[0])
-    command = [
-        sys.executable, "-m", "benchmarks.soak", "--minutes", "0.1", "--checkpoint", checkpoint,
+    done = run_module(
+        "benchmarks.soak", "--minutes", "0.1", "--checkpoint", checkpoint,
         "--max-growth-mib", "24",  # it was 2 where this was written
-    ]  # fmt: skip
-    done = subprocess.run(
-        command,
-        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=500, check=False,
+        timeout_s=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     for kind in ("ask", "batch", "stream", "dialogue", "talk", "send_nonsense", "leave"):

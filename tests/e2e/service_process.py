@@ -45,9 +45,15 @@ class ServiceProcess:
 
 def run_service(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run to the end, for starts that are refused."""
+    return run_module("service", *arguments, timeout_s=120)
+
+
+def run_module(module: str, *arguments: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a program of the project to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=timeout_s,
+        check=False,
     )  # fmt: skip
 
 

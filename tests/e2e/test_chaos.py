@@ -1,12 +1,11 @@
 """The chaos of `make chaos`, for seconds instead of half an hour: each kind of event once."""
 
 import re
-import subprocess
 import sys
 
 import pytest
 
-from tests.e2e.service_process import ROOT, make_environment
+from tests.e2e.service_process import run_module
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,13 +17,10 @@ pytestmark = [
 
 
 def test_every_request_is_answered_or_refused_as_documented() -> None:
-    command = [
-        sys.executable, "-m", "benchmarks.chaos", "--minutes", "0.1", "--seed", "1",
+    done = run_module(
+        "benchmarks.chaos", "--minutes", "0.1", "--seed", "1",
         "--pause-s", "30", "--max-growth-mib", "96",  # too short for more: caches fill
-    ]  # fmt: skip
-    done = subprocess.run(
-        command,
-        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=800, check=False,
+        timeout_s=800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     for event in ("kill", "stop", "freeze", "slow reader", "half requests", "no descriptors"):

@@ -1,13 +1,11 @@
 """The replicas of `python -m benchmarks.replicas` behind a real HAProxy, for seconds."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks.replicas.balancer import find_haproxy
-from tests.e2e.service_process import ROOT, make_environment
+from tests.e2e.service_process import run_module
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -15,13 +13,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def test_replicas_come_and_go_and_no_item_is_lost_or_wrong() -> None:
     if find_haproxy() is None:
         pytest.skip("no HAProxy (Debian, Ubuntu: apt install haproxy)")
-    command = [
-        sys.executable, "-m", "benchmarks.replicas", "--seconds", "2", "--clients", "4",
+    done = run_module(
+        "benchmarks.replicas", "--seconds", "2", "--clients", "4",
         "--pause-s", "1.2", "--texts", "32", "--renew", "a", "--least-share", "0",
-    ]  # fmt: skip
-    done = subprocess.run(
-        command,
-        cwd=ROOT, env=make_environment(), capture_output=True, text=True, timeout=500, check=False,
+        timeout_s=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (sent, right) = re.findall(

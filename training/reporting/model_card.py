@@ -11,8 +11,10 @@ from contract.manifest import WEIGHTS_NAME, Manifest, Task
 from training.errors import BadInput
 from training.reporting.card_metadata import describe_metadata
 from training.reporting.markdown_tables import (
+    tabulate_baseline,
     tabulate_calibration,
     tabulate_classes,
+    tabulate_groups,
     tabulate_summary,
     write_table,
 )
@@ -126,7 +128,12 @@ def _describe_task(task: Task) -> str:
             "Brackets hold 95% intervals over the choice of items.\n",
             tabulate_summary(results),
             tabulate_calibration(results),
+            "Macro recall of the classes in thirds by frequency, and of answers under the training "
+            "prior:\n",
+            tabulate_groups(results),
         ]
+        if baseline := tabulate_baseline(results):
+            parts += ["How much more than n-grams on the same folds, paired:\n", baseline]
         for name, result in results.items():
             parts += [f"Each class, {name}:\n", tabulate_classes(result, label_set)]
     else:

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from contract.labels import IRF, TIMSS
 from contract.manifest import WEIGHTS_NAME, Manifest, Parity, Task, hash_file
 from training.errors import BadInput
-from training.reporting.markdown_tables import tabulate_summary
+from training.reporting.markdown_tables import tabulate_baseline, tabulate_groups, tabulate_summary
 from training.reporting.model_card import DataSource, count_parameters
 from training.reporting.report import write_model_card
 from training.statistics.conformal import cross_fit
@@ -55,6 +55,10 @@ def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
     logits, labels, prior = rng.normal(size=(80, 8)), np.arange(80) % 8, np.full(8, 1 / 8)
     result = evaluate_task(logits / 1.25, labels, IRF.ids, prior) | {"temperature": 1.25}
     result["cross_fit"] = cross_fit(logits, labels, prior)
+    halves = {"difference": 0.25, "interval": [0.125, 0.375]}
+    result["beside_baseline"] = dict.fromkeys(
+        ("macro_recall", "accuracy", "macro_precision"), halves
+    )
     manifest = _manifest(tmp_path, {"live": result})
     assert count_parameters(tmp_path / WEIGHTS_NAME) == 240
     write_model_card(
@@ -73,6 +77,7 @@ def test_model_card_states_what_the_manifest_holds(tmp_path: Path) -> None:
     biases = "0.500, -0.250, 0.000, 0.000, 0.000, 0.000, 0.000, 0.125"
     for wanted in (
         "# tiny", "This task was not evaluated.", tabulate_summary({"irf/live": result}),
+        tabulate_groups({"irf/live": result}), tabulate_baseline({"irf/live": result}),
         "| turns | MIT | labels |", "`name` logit-adjusted, `tau` 1.0", "2.0e-06",
         f"| irf | 7, 8, 9, 10, 11, 12, 13, 14 | 1.2500 | {biases} | compact-1 | 128 | 1 / 1 |",
         "By five-fold cross-validation.", manifest.fingerprint,

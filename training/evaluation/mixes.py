@@ -1,23 +1,26 @@
 """What a prior is worth: held-out answers drawn into batches of known class mixes.
 
-The answers are those of the n-gram baseline (`ncal baseline`): calibrated, each by
-models and a scaling that had not seen the item's group. A batch of n items has its classes drawn
-from a mix, and its items from those of their class.
+The answers are those of the recipe's models where all its folds are kept (`ncal crossvalidate`),
+else those of the n-gram baseline (`ncal baseline`): calibrated, each by a model and a scaling
+that had not seen the item's group. Turns are answered with the turn after. A batch of n items has
+its classes drawn from a mix, and its items from those of their class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from contract.estimation import estimate_mix
-from training.data.examples import measure_prior, read_examples, read_label_sets
+from training.checkpoints.work_folder import check_work
+from training.data.examples import Example, measure_prior, read_examples, read_label_sets
 from training.errors import BadInput
 from training.evaluation.baseline import read_baseline
-from training.evaluation.folds import deal_examples
+from training.evaluation.crossvalidate import fold_file, read_held_out
+from training.evaluation.folds import deal_examples, find_groups
 from training.recipe.recipe import TrainRecipe
 from training.reporting.markdown_tables import write_table
-from training.statistics.conformal import fit_thresholds
+from training.statistics.conformal import cross_fit_views, fit_thresholds
 from training.statistics.confusion import count_confusion, summarize_confusions
 from training.statistics.probabilities import Floats, Ints, take_softmax
 
@@ -41,9 +44,10 @@ class HeldOutAnswers(NamedTuple):
 
 
 def measure_mixes(recipe: TrainRecipe) -> str:
-    """Simulate for every task; returns Markdown. BadInput where no baseline is kept."""
+    """Simulate for every task; returns Markdown. BadInput where no held-out answers are kept."""
     parts = []
-    for task, answers in _read_answers(recipe).items():
+    whose, by_task = _read_answers(recipe)
+    for task, answers in by_task.items():
         rows = []
         for name, mix in list_mixes(answers.training).items():
             for size in SIZES:
@@ -58,7 +62,7 @@ def measure_mixes(recipe: TrainRecipe) -> str:
             "wrong, unreviewed",
         ):
             header.append(f"{what}: {', '.join(PRIORS)}")
-        parts += [f"## {task}\n", write_table(header, rows)]
+        parts += [f"## {task}, answers of {whose}\n", write_table(header, rows)]
     return "\n".join(parts)
 
 
@@ -120,27 +124,54 @@ def _describe(figures: Mapping[str, Any]) -> list[str]:
     return cells
 
 
-def _read_answers(recipe: TrainRecipe) -> dict[str, HeldOutAnswers]:
+def _read_answers(recipe: TrainRecipe) -> tuple[str, dict[str, HeldOutAnswers]]:
+    """Whose answers they are, and those by task."""
     label_sets = read_label_sets(recipe.label_sets)
     examples = read_examples(recipe.sources, label_sets, folds=recipe.evaluation.folds)
     numbers = deal_examples(recipe, examples)
-    found = {}
-    for task in dict.fromkeys(example.task for example in examples):
-        places = np.array([i for i, example in enumerate(examples) if example.task == task])
-        labels, folds = np.array([examples[i].label for i in places]), numbers[places]
-        logits = read_baseline(recipe, task, labels, folds)
-        if logits is None:
-            raise BadInput(
-                f"{recipe.work}: keeps no answers of the n-grams for these folds; run "
-                "`ncal baseline` with the same recipe first"
+    own = [label_sets[task] for task in dict.fromkeys(source.task for source in recipe.sources)]
+    kept = all(fold_file(recipe, fold).exists() for fold in range(recipe.evaluation.folds))
+    scores: dict[str, tuple[Floats, Ints, Ints]] = {}
+    if kept:
+        check_work(recipe)
+        grouped = find_groups(recipe, examples) is not None
+        for task, modes in read_held_out(recipe, examples, own).items():
+            first = next(iter(modes.values()))
+            crossed = cross_fit_views(
+                {mode: each.logits for mode, each in modes.items()},
+                first.labels,
+                np.array(measure_prior(examples, label_sets[task])),
+                folds=recipe.evaluation.folds,
+                places=first.folds if grouped else None,
             )
-        found[task] = HeldOutAnswers(
+            scores[task] = (crossed["retrospective"].logits, first.labels, first.folds)
+    else:
+        for label_set in own:
+            scores[label_set.task] = _read_baseline(recipe, label_set.task, examples, numbers)
+    return recipe.name if kept else "n-grams", {
+        task: HeldOutAnswers(
             take_softmax(logits),
             _build_sets(logits, labels, folds, recipe.evaluation.coverage),
             labels,
             np.array(measure_prior(examples, label_sets[task])),
         )
-    return found
+        for task, (logits, labels, folds) in scores.items()
+    }
+
+
+def _read_baseline(
+    recipe: TrainRecipe, task: str, examples: Sequence[Example], numbers: Ints
+) -> tuple[Floats, Ints, Ints]:
+    """Calibrated logits (items, K), labels and folds (items,) of the n-grams."""
+    places = np.array([i for i, example in enumerate(examples) if example.task == task])
+    labels, folds = np.array([examples[i].label for i in places]), numbers[places]
+    logits = read_baseline(recipe, task, labels, folds)
+    if logits is None:
+        raise BadInput(
+            f"{recipe.work}: keeps neither all folds of this recipe nor answers of the n-grams "
+            "for them; run `ncal crossvalidate` or `ncal baseline` with the same recipe first"
+        )
+    return logits, labels, folds
 
 
 def _build_sets(logits: Floats, labels: Ints, folds: Ints, coverage: float) -> Floats:

@@ -35,7 +35,7 @@ class ServedTask(NamedTuple):
     scheme: Scheme | None
     """What the labels do in a dialogue; None where they name no moves."""
     model: str
-    """Name and fingerprint, `ncal-mini a3d99b2ec49d`."""
+    """Name and fingerprint, `ncal-mini d531bcb5c21f`."""
 
 
 class Client:

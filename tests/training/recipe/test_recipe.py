@@ -23,6 +23,6 @@ def test_recipes_of_one_place_do_not_overwrite_each_other() -> None:
     recipes = list(read.values())
     assert len({recipe.output for recipe in recipes}) == len(recipes)
     assert len({recipe.work for recipe in recipes}) == len(recipes)
-    borrowing = {"ablation", "bundled-next"}  # they start from the backbone of `bundled`
+    borrowing = {"ablation"}  # it starts from the backbone of `bundled`
     own = [recipe for stem, recipe in read.items() if stem not in borrowing]
     assert len({recipe.backbone for recipe in own}) == len(own)

@@ -7,6 +7,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from contract.labels import IRF
+from contract.manifest import read_manifest
+from engine.checkpoint import BUNDLED_CHECKPOINT
 from service.access.api_keys import make_key
 from tests.contract.examples import make_manifest, make_task
 from tests.e2e.page.conftest import OpenPage, find_faults
@@ -168,8 +170,9 @@ async def test_another_task_of_turns_can_be_chosen(open_page: OpenPage) -> None:
 async def test_the_model_view_tells_quality_and_limits(open_page: OpenPage) -> None:
     page = await open_page("model")
     await expect(page.locator("tbody tr")).to_have_count(15)
+    evaluation = read_manifest(BUNDLED_CHECKPOINT).task("irf").evaluation["retrospective"]
     hints = page.locator("tbody tr", has_text="Hints")
-    await expect(hints).to_contain_text("0.10")
+    await expect(hints).to_contain_text(f"{evaluation['per_class']['I-H']['precision']:.2f}")
     await expect(page.locator("svg[role=img]")).to_have_count(4)
     await expect(page.locator("main")).to_contain_text("To grade, rank or select pupils")
     before = await page.locator(".figures").nth(1).inner_text()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from contract.estimation import estimate_mix
+from contract.labels import LabelSet
 from training.checkpoints.work_folder import check_work
 from training.data.examples import Example, measure_prior, read_examples, read_label_sets
 from training.errors import BadInput
@@ -29,6 +30,8 @@ PRIORS = ("uniform", "training", "estimated", "known")
 _ITEMS = 20_000
 """Of all batches of one size together."""
 _SEED = 0
+Scores = dict[str, tuple[Floats, Ints, Ints]]
+"""Task → calibrated logits (items, K), labels (items,) and the fold of each item (items,)."""
 
 
 class HeldOutAnswers(NamedTuple):
@@ -128,50 +131,60 @@ def _read_answers(recipe: TrainRecipe) -> tuple[str, dict[str, HeldOutAnswers]]:
     """Whose answers they are, and those by task."""
     label_sets = read_label_sets(recipe.label_sets)
     examples = read_examples(recipe.sources, label_sets, folds=recipe.evaluation.folds)
-    numbers = deal_examples(recipe, examples)
     own = [label_sets[task] for task in dict.fromkeys(source.task for source in recipe.sources)]
     kept = all(fold_file(recipe, fold).exists() for fold in range(recipe.evaluation.folds))
-    scores: dict[str, tuple[Floats, Ints, Ints]] = {}
-    if kept:
-        check_work(recipe)
-        grouped = find_groups(recipe, examples) is not None
-        for task, modes in read_held_out(recipe, examples, own).items():
-            first = next(iter(modes.values()))
-            crossed = cross_fit_views(
-                {mode: each.logits for mode, each in modes.items()},
-                first.labels,
-                np.array(measure_prior(examples, label_sets[task])),
-                folds=recipe.evaluation.folds,
-                places=first.folds if grouped else None,
-            )
-            scores[task] = (crossed["retrospective"].logits, first.labels, first.folds)
-    else:
-        for label_set in own:
-            scores[label_set.task] = _read_baseline(recipe, label_set.task, examples, numbers)
-    return recipe.name if kept else "n-grams", {
-        task: HeldOutAnswers(
+    scores = (_read_folds if kept else _read_baseline)(recipe, examples, own)
+    found = {}
+    for label_set in own:
+        logits, labels, folds = scores[label_set.task]
+        found[label_set.task] = HeldOutAnswers(
             take_softmax(logits),
             _build_sets(logits, labels, folds, recipe.evaluation.coverage),
             labels,
-            np.array(measure_prior(examples, label_sets[task])),
+            np.array(measure_prior(examples, label_set)),
         )
-        for task, (logits, labels, folds) in scores.items()
-    }
+    return recipe.name if kept else "n-grams", found
+
+
+def _read_folds(
+    recipe: TrainRecipe, examples: Sequence[Example], label_sets: Sequence[LabelSet]
+) -> Scores:
+    """What the models of the kept folds answer; BadInput if they are another run's."""
+    check_work(recipe)
+    grouped = find_groups(recipe, examples) is not None
+    held_out = read_held_out(recipe, examples, label_sets)
+    scores = {}
+    for label_set in label_sets:
+        modes = held_out[label_set.task]
+        first = modes["retrospective"]
+        crossed = cross_fit_views(
+            {mode: each.logits for mode, each in modes.items()},
+            first.labels,
+            np.array(measure_prior(examples, label_set)),
+            folds=recipe.evaluation.folds,
+            places=first.folds if grouped else None,
+        )
+        scores[label_set.task] = (crossed["retrospective"].logits, first.labels, first.folds)
+    return scores
 
 
 def _read_baseline(
-    recipe: TrainRecipe, task: str, examples: Sequence[Example], numbers: Ints
-) -> tuple[Floats, Ints, Ints]:
-    """Calibrated logits (items, K), labels and folds (items,) of the n-grams."""
-    places = np.array([i for i, example in enumerate(examples) if example.task == task])
-    labels, folds = np.array([examples[i].label for i in places]), numbers[places]
-    logits = read_baseline(recipe, task, labels, folds)
-    if logits is None:
-        raise BadInput(
-            f"{recipe.work}: keeps neither all folds of this recipe nor answers of the n-grams "
-            "for them; run `ncal crossvalidate` or `ncal baseline` with the same recipe first"
-        )
-    return logits, labels, folds
+    recipe: TrainRecipe, examples: Sequence[Example], label_sets: Sequence[LabelSet]
+) -> Scores:
+    """What the n-grams answer; BadInput if they were not measured on these folds."""
+    numbers = deal_examples(recipe, examples)
+    scores = {}
+    for label_set in label_sets:
+        places = np.array([i for i, each in enumerate(examples) if each.task == label_set.task])
+        labels, folds = np.array([examples[i].label for i in places]), numbers[places]
+        logits = read_baseline(recipe, label_set.task, labels, folds)
+        if logits is None:
+            raise BadInput(
+                f"{recipe.work}: keeps neither all folds of this recipe nor answers of the n-grams "
+                "for them; run `ncal crossvalidate` or `ncal baseline` with the same recipe first"
+            )
+        scores[label_set.task] = (logits, labels, folds)
+    return scores
 
 
 def _build_sets(logits: Floats, labels: Ints, folds: Ints, coverage: float) -> Floats:
